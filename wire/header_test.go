@@ -1,0 +1,60 @@
+package wire
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// typicalCall is what most messages on a bus look like.
+var typicalCall = Header{
+	Order: LittleEndian, Type: TypeMethodCall, BodySize: 8, Serial: 7,
+	Path: "/org/freedesktop/DBus", Interface: "org.freedesktop.DBus", Member: "GetNameOwner",
+	Destination: "org.freedesktop.DBus", Signature: "su",
+}
+
+func TestHeaderRoundTrip(t *testing.T) {
+	for _, order := range []Order{LittleEndian, BigEndian} {
+		for _, want := range []Header{
+			typicalCall,
+			{Type: TypeMethodReturn, Serial: 1, ReplySerial: 1<<32 - 1, Sender: ":1.2", Destination: ":1.3", UnixFDs: 2},
+			{Type: TypeError, Serial: 1, ReplySerial: 3, ErrorName: "a.b", Flags: 0xff, BodySize: 1, Signature: "s"},
+			{Type: TypeSignal, Serial: 1, Path: "/", Interface: "a.b", Member: "c"},
+			{Type: 200, Serial: 1},
+		} {
+			want.Order = order
+			b := want.Append([]byte("xyz"))[3:]
+			var got Header
+			offset, err := got.Parse(b)
+			if err != nil {
+				t.Errorf("%+v: %v", want, err)
+			}
+			if offset != len(b) {
+				t.Errorf("body offset %d, want %d", offset, len(b))
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Error(d)
+			}
+		}
+	}
+}
+
+func BenchmarkHeaderParse(b *testing.B) {
+	msg := typicalCall.Append(nil)
+	var h Header
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := h.Parse(msg); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkHeaderAppend(b *testing.B) {
+	h := typicalCall
+	buf := make([]byte, 0, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = h.Append(buf[:0])
+	}
+}
