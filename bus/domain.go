@@ -1,0 +1,62 @@
+package bus
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// DomainConfig holds the limits of a domain.
+type DomainConfig struct {
+	// MaxConnsPerUser is how many connections one user may have on all buses of the domain. 0 means
+	// DefaultMaxConnsPerUser.
+	MaxConnsPerUser int
+}
+
+// DefaultMaxConnsPerUser is what dbus-daemon allows on a session bus. (kdbus: 1,024.)
+const DefaultMaxConnsPerUser = 100_000
+
+// A Domain is the root of a tree of buses that share users, quotas and the message sequence counter, and know
+// nothing of other domains. Safe for concurrent use.
+type Domain struct {
+	config   DomainConfig
+	sequence atomic.Uint64
+
+	mu    sync.Mutex
+	users map[uint32]int // connections by user id
+}
+
+// NewDomain makes an empty domain.
+func NewDomain(config DomainConfig) *Domain {
+	if config.MaxConnsPerUser == 0 {
+		config.MaxConnsPerUser = DefaultMaxConnsPerUser
+	}
+	return &Domain{config: config, users: make(map[uint32]int)}
+}
+
+// enter counts a connection of the user uid.
+func (d *Domain) enter(uid uint32) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users[uid] >= d.config.MaxConnsPerUser {
+		return errorf(ErrTooManyConns, "user %d has %d connections, as many as it may (max_connections_per_user=%d)",
+			uid, d.users[uid], d.config.MaxConnsPerUser)
+	}
+	d.users[uid]++
+	return nil
+}
+
+// leave is enter's counterpart.
+func (d *Domain) leave(uid uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.users[uid]--; d.users[uid] == 0 {
+		delete(d.users, uid)
+	}
+}
+
+// UserConns returns how many connections the user uid has now.
+func (d *Domain) UserConns(uid uint32) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.users[uid]
+}

@@ -1,0 +1,45 @@
+package bus
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Error is the error of every operation of the core. Errno is the number that
+// kdbus documents for it, which is how front-ends tell errors apart (each has one table from it to
+// its own form); Detail says what was wrong, for people.
+type Error struct {
+	Errno  syscall.Errno
+	Detail string
+}
+
+func (e *Error) Error() string { return e.Detail }
+
+// Is makes errors.Is(err, syscall.ESRCH) and the like work.
+func (e *Error) Is(target error) bool { return target == e.Errno }
+
+func errorf(errno syscall.Errno, format string, args ...any) *Error {
+	return &Error{Errno: errno, Detail: fmt.Sprintf(format, args...)}
+}
+
+// The errnos of the core, with what each means.
+const (
+	ErrNoSuchConn     = syscall.ENXIO         // no connection has this id
+	ErrNoSuchName     = syscall.ESRCH         // nobody owns this name
+	ErrNotOwner       = syscall.EADDRINUSE    // the name belongs to others
+	ErrDenied         = syscall.EPERM         // a policy refused
+	ErrUnrequested    = syscall.EBADSLT       // a reply that nobody waits for
+	ErrDuplicateCall  = syscall.EEXIST        // a call with this cookie is already waiting for this callee
+	ErrQueueFull      = syscall.ENOBUFS       // the sender's share of the receiver's queue is used up
+	ErrTooManyFDs     = syscall.EMFILE        // the sender's descriptors in the receiver's queue are used up
+	ErrNoFDs          = syscall.ECOMM         // the receiver takes no descriptors
+	ErrTooManyCalls   = syscall.EMLINK        // too many calls of this connection wait for replies
+	ErrTooManyNames   = syscall.E2BIG         // the connection has as many names as it may
+	ErrTooManyConns   = syscall.EUSERS        // the user has as many connections as it may
+	ErrMonitor        = syscall.EOPNOTSUPP    // monitors send nothing and own nothing
+	ErrDisconnected   = syscall.ENOTCONN      // the connection was closed
+	ErrTimeout        = syscall.ETIMEDOUT     // no reply in time
+	ErrPeerVanished   = syscall.EPIPE         // the callee left without a reply
+	ErrMissingPayload = syscall.EBADMSG       // the message has nothing to deliver
+	ErrNotActivatable = syscall.EADDRNOTAVAIL // the name could be started, but the sender forbids it
+)

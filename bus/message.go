@@ -1,0 +1,113 @@
+package bus
+
+import (
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// ID names a connection on its bus; D-Bus writes it ":1.<id>". Ids start at 1 and are never given again.
+type ID uint64
+
+const (
+	// FromBus is the source of messages that the bus itself sends.
+	FromBus ID = 0
+	// ToName as destination means that DstName decides who receives.
+	ToName ID = 0
+	// Broadcast as destination means every connection that subscribed to such a message.
+	Broadcast ID = ^ID(0)
+)
+
+// Flags of a message, as kdbus has them.
+type Flags uint32
+
+const (
+	// ExpectReply makes a message a call: the receiver may answer it, once.
+	ExpectReply Flags = 1 << iota
+	// NoAutoStart forbids starting the receiver.
+	NoAutoStart
+	// Signal marks a unicast that may be dropped when the receiver's queue is full, as a broadcast may.
+	Signal
+)
+
+// A Message is one envelope with its payload, on its way from one connection to one, some or many.
+//
+// It is counted by references, since a broadcast is one Message in many queues, its payload may be in a buffer that is used again, and
+// its file descriptors have to be closed. Who makes a Message owns one reference; [Conn.Send] and
+// [Conn.Deliver] take it over. Everything but the payload is immutable once sent.
+type Message struct {
+	Src     ID // filled in by Send
+	Dst     ID // a connection, ToName, or Broadcast
+	DstName string
+	Flags   Flags
+
+	Cookie      uint64        // the sender's number of this message; not 0 for a call
+	ReplyCookie uint64        // of the call that this answers; 0 if none
+	Timeout     time.Duration // of a call: how long the caller waits for the reply; 0 is for ever
+	Sequence    uint64        // the domain's number of this message, in order of sending
+
+	// Payload is the message in the sender's wire format, in as many pieces as suits the sender. Receivers
+	// must not change it. It is nil in a Notification.
+	Payload [][]byte
+	// FDs are descriptors that go with the payload. The Message owns them: they are closed with its last reference.
+	FDs []int
+	// Notification is set in messages that the core itself makes.
+	Notification *Notification
+
+	// View is the sending front-end's parsed form of the payload, for the Index, Filters and Policy. It is valid
+	// while the message is being routed and only for the goroutine that sends it.
+	View any
+	// Free, if set, is called when nobody needs the payload any more.
+	Free func(*Message)
+
+	refs     atomic.Int32 // further references; the first one is not counted
+	uid      uint32       // whose quota it is counted on, unless Src is FromBus
+	size     int
+	rendered sync.Once
+}
+
+// Size returns the number of bytes that the message is accounted with.
+func (m *Message) Size() int { return m.size }
+
+// Render returns the payload of a notification in the wire format of the front-end that asks, and
+// makes it, once, with the function given. Safe for concurrent use by the receivers of one message.
+func (m *Message) Render(encode func(*Message) []byte) [][]byte {
+	m.rendered.Do(func() {
+		if m.Payload == nil {
+			m.Payload = [][]byte{encode(m)}
+		}
+	})
+	return m.Payload
+}
+
+func (m *Message) retain() { m.refs.Add(1) }
+
+// Release gives back one reference. The last one closes the descriptors and frees the payload.
+func (m *Message) Release() {
+	if m.refs.Add(-1) >= 0 {
+		return
+	}
+	for _, fd := range m.FDs {
+		syscall.Close(fd)
+	}
+	m.FDs = nil
+	if m.Free != nil {
+		m.Free(m)
+	}
+}
+
+// overhead is what a queued message costs beside its payload, roughly. It bounds the
+// memory that many empty messages can take.
+const overhead = 128
+
+// account works out the size of the message, once, before it is queued anywhere.
+func (m *Message) account() {
+	m.size = overhead
+	for _, p := range m.Payload {
+		m.size += len(p)
+	}
+	if n := m.Notification; n != nil {
+		m.size += len(n.Name)
+	}
+}

@@ -1,0 +1,62 @@
+package bus
+
+// NotificationKind says what happened.
+type NotificationKind uint8
+
+const (
+	// NameChanged: the owner of Name changed from OldOwner to NewOwner, 0 being nobody (kdbus: NAME_ADD, NAME_REMOVE, NAME_CHANGE).
+	NameChanged NotificationKind = iota + 1
+	// IDAdded: the connection NewOwner appeared.
+	IDAdded
+	// IDRemoved: the connection OldOwner left.
+	IDRemoved
+	// NameAcquired tells a connection that it owns Name now.
+	NameAcquired
+	// NameLost tells a connection that it owns Name no longer.
+	NameLost
+	// ReplyDead tells a caller that OldOwner, whom it had called, left without answering (the call is ReplyCookie).
+	ReplyDead
+	// ReplyTimeout tells a caller that OldOwner, whom it had called, did not answer in time.
+	ReplyTimeout
+)
+
+// A Notification is what the bus itself has to say: about names and ids to everyone who subscribed, about names and calls to the one
+// concerned.
+type Notification struct {
+	Kind               NotificationKind
+	Name               string // empty for ids and replies
+	OldOwner, NewOwner ID
+}
+
+// subject returns the name that a notification is about.
+func (n *Notification) subject() string {
+	switch {
+	case n.Name != "":
+		return n.Name
+	case n.NewOwner != 0:
+		return n.NewOwner.String()
+	}
+	return n.OldOwner.String()
+}
+
+// announce broadcasts a notification. Bus.mu is held for writing. c is the connection whose doing it is.
+func (c *Conn) announce(n Notification) {
+	m := &Message{Dst: Broadcast, Notification: &n, uid: c.uid}
+	c.bus.stamp(m)
+	c.broadcast(nil, m)
+	m.Release()
+}
+
+// tell sends a notification to one connection. Bus.mu is held in any mode. The end of a call is always told: it is bounded by
+// the calls that dst may have waiting. A change of a name is dropped, and counted, like a broadcast if dst does not read.
+func (c *Conn) tell(dst *Conn, cookie uint64, n Notification) {
+	m := &Message{Dst: dst.id, ReplyCookie: cookie, Notification: &n, uid: c.uid}
+	c.bus.stamp(m)
+	c.showMonitors(m)
+	how := droppable
+	if cookie != 0 {
+		how = forced
+	}
+	c.push(dst, m, how)
+	m.Release()
+}

@@ -1,0 +1,92 @@
+package bus
+
+// A Quota limits what the receive queue of a connection holds for its senders, counted by the user who sent. That is what keeps
+// a receiver that does not read from costing anybody but its senders.
+//
+// With Fair the rule is kdbus's: half of Bytes stays with the owner of the queue, and a user
+// may hold a third of what the other users have left of the other half. Users who come first are favoured, but there is always something left for the
+// next one. Without it each user may fill the queue up to Bytes, and a message is taken as long
+// as that limit has not been reached before it, which is what dbus-daemon does.
+type Quota struct {
+	Bytes    int // payload bytes
+	Messages int // messages per user; 0 is no limit
+	FDs      int // file descriptors per user
+	Fair     bool
+}
+
+// usage is what one user holds of a queue.
+type usage struct {
+	uid              uint32
+	bytes, msgs, fds int
+}
+
+// ledger is the account book of one queue: an entry for each user that has something in it.
+type ledger struct {
+	total int
+	users []usage
+}
+
+func (l *ledger) entry(uid uint32) *usage {
+	for i := range l.users {
+		if l.users[i].uid == uid {
+			return &l.users[i]
+		}
+	}
+	l.users = append(l.users, usage{uid: uid})
+	return &l.users[len(l.users)-1]
+}
+
+// charge enters a message of size bytes with n descriptors, or says which limit it would break.
+func (l *ledger) charge(q *Quota, uid uint32, size, fds int) error {
+	u := l.entry(uid)
+	if err := u.check(q, l.total, size, fds); err != nil {
+		l.forget(u)
+		return err
+	}
+	l.add(u, size, fds)
+	return nil
+}
+
+func (l *ledger) add(u *usage, size, fds int) {
+	u.bytes += size
+	u.msgs++
+	u.fds += fds
+	l.total += size
+}
+
+func (u *usage) check(q *Quota, total, size, fds int) error {
+	if q.Fair {
+		free := q.Bytes/2 - total
+		if free < 0 || (free+u.bytes)/3-u.bytes < size {
+			return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue, a third of what other users have left there", u.uid, u.bytes)
+		}
+	} else if u.bytes >= q.Bytes {
+		return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue (limit %d)", u.uid, u.bytes, q.Bytes)
+	}
+	if q.Messages > 0 && u.msgs >= q.Messages {
+		return errorf(ErrQueueFull, "user %d already has %d messages in the receiver's queue (limit %d)", u.uid, u.msgs, q.Messages)
+	}
+	if fds > 0 && u.fds+fds > q.FDs {
+		return errorf(ErrTooManyFDs, "user %d already has %d file descriptors in the receiver's queue (limit %d)", u.uid, u.fds, q.FDs)
+	}
+	return nil
+}
+
+// release takes a message off the books.
+func (l *ledger) release(uid uint32, size, fds int) {
+	u := l.entry(uid)
+	u.bytes -= size
+	u.msgs--
+	u.fds -= fds
+	l.total -= size
+	l.forget(u)
+}
+
+// forget drops an entry that holds nothing.
+func (l *ledger) forget(u *usage) {
+	if u.msgs == 0 {
+		last := len(l.users) - 1
+		*u = l.users[last]
+		l.users = l.users[:last]
+	}
+}
