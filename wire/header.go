@@ -141,10 +141,12 @@ func sizes(b []byte) (fieldsEnd, bodyOffset, bodySize int, err error) {
 	bodyOffset = align8(fieldsEnd)
 	// Not as a sum, which might not fit an int.
 	if body > uint32(MaxMessageSize-bodyOffset) {
-		return 0, 0, 0, headerError(4, "the message is longer than 128 MiB")
+		return 0, 0, 0, headerError(4, tooLong)
 	}
 	return fieldsEnd, bodyOffset, int(body), nil
 }
+
+const tooLong = "the message is longer than 128 MiB"
 
 func align8(n int) int { return (n + 7) &^ 7 }
 

@@ -211,3 +211,29 @@ func (h *Header) checkComplete() error {
 	}
 	return nil
 }
+
+// Check judges a header that was not parsed but filled in: whether what
+// [Header.Append] makes of it is valid. Fields that are zero are absent.
+func (h *Header) Check() error {
+	switch {
+	case !h.Order.Valid():
+		return headerError(0, "the byte order is neither 'l' nor 'B'")
+	case h.Type == 0:
+		return headerError(1, "the message type is 0")
+	case h.Serial == 0:
+		return headerError(8, "the serial is 0")
+	}
+	var scratch Header
+	for code, s := range [...]string{
+		fieldPath: h.Path, fieldInterface: h.Interface, fieldMember: h.Member, fieldErrorName: h.ErrorName,
+		fieldDestination: h.Destination, fieldSender: h.Sender, fieldSignature: h.Signature,
+	} {
+		if s == "" {
+			continue
+		}
+		if f := scratch.setField(uint8(code), s); !f.none() {
+			return f.error("field "+fieldNames[code], s)
+		}
+	}
+	return h.checkComplete()
+}

@@ -141,9 +141,9 @@ func CheckSignature(s string) error { return signatureFault(s).error("signature"
 func CheckSingleSignature(s string) error { return singleSignatureFault(s).error("signature", s) }
 
 // nextType returns the index just past the complete type that begins at i of
-// the valid signature sig.
+// the valid signature sig; at most len(sig) if it is not valid.
 func nextType(sig string, i int) int {
-	for open := 0; ; i++ {
+	for open := 0; i < len(sig); i++ {
 		switch sig[i] {
 		case 'a':
 			continue
@@ -152,8 +152,9 @@ func nextType(sig string, i int) int {
 		case ')', '}':
 			open--
 		}
-		if open == 0 {
+		if open <= 0 {
 			return i + 1
 		}
 	}
+	return len(sig)
 }
