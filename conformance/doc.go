@@ -1,0 +1,15 @@
+// Package conformance holds no code: the directories below it show that real D-Bus programs run on
+// the bus, and that it answers as dbus-daemon does. They are Go tests with the build tag
+// "conformance"; "make conformance" installs the Debian packages they need and runs them.
+//
+//   - programs: command line tools, language bindings and services of others, talking to each
+//     other over the bus, each asserting on what it prints.
+//   - suites: test suites of others, pointed at the bus.
+//   - driver: the same scripted exchanges with dbus-daemon and with the bus under test, whose
+//     transcripts must be the same.
+//   - faults: what hostile, dead and numerous clients do to the bus, seen from outside.
+//   - internal/testbus starts the buses, internal/peer is a client without manners.
+//
+// All but the faults can be pointed at dbus-daemon itself with
+// KDBUS_CONFORMANCE_BUS=dbus-daemon, which shows that the tests ask for what is true.
+package conformance

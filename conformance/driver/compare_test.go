@@ -1,0 +1,100 @@
+//go:build conformance
+
+package driver
+
+import (
+	"flag"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
+)
+
+// scenario is a named script. It must do the same whatever the bus answers.
+type scenario struct {
+	name string
+	play func(*session)
+}
+
+// deviation is a difference from dbus-daemon that is on purpose: in that step of that scenario the
+// bus under test answers want.
+type deviation struct {
+	scenario, step string
+	reason         string
+	want           []string
+}
+
+// deviations lists every difference. An entry that no longer differs is a failure too.
+var deviations = []deviation{}
+
+var transcripts = flag.Bool("transcripts", false, "log everything that dbus-daemon answers")
+
+// TestSameAsDBusDaemon plays every scenario against dbus-daemon and against the bus under test.
+func TestSameAsDBusDaemon(t *testing.T) {
+	var exchanges atomic.Int64
+	t.Cleanup(func() { t.Logf("%d exchanges compared", exchanges.Load()) })
+	for _, sc := range scenarios() {
+		t.Run(sc.name, func(t *testing.T) {
+			t.Parallel()
+			var want, got *session
+			if !t.Run("dbus-daemon", func(t *testing.T) { want = play(t, sc, testbus.DBusDaemon) }) {
+				t.Fatal("the scenario does not run on dbus-daemon, there is nothing to compare with")
+			}
+			if !t.Run("under-test", func(t *testing.T) { got = play(t, sc, testbus.UnderTest()) }) {
+				t.FailNow()
+			}
+			exchanges.Add(int64(len(want.steps)))
+			for i := 0; *transcripts && i < len(want.steps); i++ {
+				t.Logf("%s\n  %s", want.steps[i].label, list(want.steps[i].lines))
+			}
+			compare(t, sc.name, want.steps, got.steps)
+		})
+	}
+}
+
+func play(t *testing.T, sc scenario, kind testbus.Kind) *session {
+	s := newSession(t, kind)
+	sc.play(s)
+	return s
+}
+
+func compare(t *testing.T, name string, want, got []step) {
+	for i, w := range want {
+		if i >= len(got) {
+			t.Errorf("step %q was not reached", w.label)
+			continue
+		}
+		if got[i].label != w.label {
+			t.Errorf("step %d is %q on dbus-daemon and %q here", i+1, w.label, got[i].label)
+			continue
+		}
+		expected, reason := w.lines, ""
+		for _, d := range deviations {
+			if testbus.UnderTest() == testbus.KDBus && d.scenario == name && d.step == w.label {
+				expected, reason = d.want, d.reason
+				if slices.Equal(d.want, w.lines) {
+					t.Errorf("step %q no longer differs from dbus-daemon; remove its deviation (%s)", w.label, reason)
+				}
+			}
+		}
+		if !slices.Equal(expected, got[i].lines) {
+			t.Errorf("step %d: %s\n  expected %s\n  got      %s%s", i+1, w.label, list(expected), list(got[i].lines), because(reason))
+		}
+	}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return "\n  (a deviation: " + reason + ")"
+}
+
+func list(lines []string) string {
+	if len(lines) == 0 {
+		return "nothing"
+	}
+	return strings.Join(lines, "\n           ")
+}
