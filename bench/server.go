@@ -1,0 +1,182 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/address"
+)
+
+// The buses that can be started for a comparison.
+const (
+	Kdbus      = "kdbus"
+	DBusDaemon = "dbus-daemon"
+	DBusBroker = "dbus-broker"
+)
+
+// server is a bus that was started for one measurement.
+type server struct {
+	socket string // as in net.UnixAddr
+	pid    int
+	cmd    *exec.Cmd
+	dir    string // private directory, removed in the end
+	stderr bytes.Buffer
+	// release ends what the bus needs of us, such as a controller. It may be nil.
+	release func()
+}
+
+// startServer starts a bus with an affinity, in a directory of its own, and returns when
+// it listens.
+func startServer(ctx context.Context, kind string, kdbus []string, cpus *unix.CPUSet) (*server, error) {
+	dir, err := os.MkdirTemp("", "kdbus-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory for %s: %w", kind, err)
+	}
+	s := &server{dir: dir, socket: filepath.Join(dir, "bus")}
+	switch kind {
+	case Kdbus:
+		at := address.UnixPath(s.socket).String()
+		err = s.startPrinting(ctx, cpus, append(kdbus[:len(kdbus):len(kdbus)], "--address", at, "--print-address=3"))
+	case DBusDaemon:
+		err = s.startDaemon(ctx, cpus)
+	case DBusBroker:
+		err = s.startBroker(ctx, cpus)
+	default:
+		err = fmt.Errorf("unknown bus; the known ones are %s, %s and %s", Kdbus, DBusDaemon, DBusBroker)
+	}
+	if err != nil {
+		s.stop()
+		if text := strings.TrimSpace(s.stderr.String()); text != "" {
+			err = fmt.Errorf("%w; it wrote: %s", err, text)
+		}
+		return nil, fmt.Errorf("start %s: %w", kind, err)
+	}
+	return s, nil
+}
+
+// findServer returns the path of a foreign bus's program.
+func findServer(kind string) (string, error) {
+	path, err := exec.LookPath(kind)
+	if err == nil {
+		return path, nil
+	}
+	// Where Debian has what only root is expected to start.
+	if path, err := exec.LookPath("/usr/sbin/" + kind); err == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("%s is not installed; install it (Debian: apt-get install %s) or leave it out with --against", kind, kind)
+}
+
+// startPrinting starts a bus that writes its address to file descriptor 3 once it
+// listens, and then waits for that.
+func (s *server) startPrinting(ctx context.Context, cpus *unix.CPUSet, command []string) error {
+	out, in, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	defer out.Close()
+	err = s.run(cpus, command, in)
+	in.Close()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { out.Close() })
+	defer stop()
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		return errors.New("it ended, or closed file descriptor 3, before it printed its address there")
+	}
+	list, err := address.Parse(strings.TrimSpace(line))
+	if err != nil {
+		return fmt.Errorf("it printed no valid address: %w", err)
+	}
+	s.socket, err = list[0].UnixName()
+	return err
+}
+
+// run starts the process of the bus with side as file descriptor 3.
+func (s *server) run(cpus *unix.CPUSet, command []string, side *os.File) error {
+	s.cmd = exec.Command(command[0], command[1:]...)
+	s.cmd.Dir = s.dir
+	s.cmd.Stderr = &s.stderr
+	s.cmd.ExtraFiles = []*os.File{side}
+	s.cmd.WaitDelay = time.Second
+	if err := startOn(cpus, s.cmd); err != nil {
+		s.cmd = nil
+		return err
+	}
+	s.pid = s.cmd.Process.Pid
+	return nil
+}
+
+// stop ends the bus and removes its directory.
+func (s *server) stop() {
+	if s.cmd != nil {
+		// In good manners first: it may have something to clean up.
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		kill := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
+		_ = s.cmd.Wait()
+		kill.Stop()
+	}
+	if s.release != nil {
+		s.release()
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+// daemonConfig is how a session bus is configured on Debian: everybody may do
+// everything, and the limits are far away.
+const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>%s</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+  <limit name="max_incoming_bytes">1000000000</limit>
+  <limit name="max_outgoing_bytes">1000000000</limit>
+  <limit name="max_message_size">1000000000</limit>
+  <limit name="service_start_timeout">120000</limit>
+  <limit name="auth_timeout">240000</limit>
+  <limit name="pending_fd_timeout">150000</limit>
+  <limit name="max_completed_connections">100000</limit>
+  <limit name="max_incomplete_connections">10000</limit>
+  <limit name="max_connections_per_user">100000</limit>
+  <limit name="max_pending_service_starts">10000</limit>
+  <limit name="max_names_per_connection">50000</limit>
+  <limit name="max_match_rules_per_connection">50000</limit>
+  <limit name="max_replies_per_connection">50000</limit>
+</busconfig>
+`
+
+// startDaemon starts dbus-daemon.
+func (s *server) startDaemon(ctx context.Context, cpus *unix.CPUSet) error {
+	program, err := findServer(DBusDaemon)
+	if err != nil {
+		return err
+	}
+	config := filepath.Join(s.dir, "bus.conf")
+	text := fmt.Sprintf(daemonConfig, address.UnixPath(s.socket))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("write its configuration: %w", err)
+	}
+	return s.startPrinting(ctx, cpus, []string{program, "--config-file=" + config, "--nofork", "--nopidfile", "--print-address=3"})
+}
