@@ -3,9 +3,9 @@ package bus
 // An Index finds the subscribers of a message without asking every connection. Each front-end brings one for its kind of
 // filter (D-Bus match rules, bloom masks). A bus calls it with its lock held; a front-end changes it inside [Conn.EditMatches].
 type Index interface {
-	// Collect appends the connections that subscribed to m to dst; it may name one twice. For a unicast, only those that
-	// eavesdrop count. src is nil for the bus itself.
-	Collect(src *Conn, m *Message, dst []*Conn) []*Conn
+	// Collect appends the connections that subscribed to m to found; it may name one twice. For a unicast, only those that
+	// eavesdrop count. src is nil for the bus itself, dst is the addressee of a unicast, or nil if that is the bus or nobody.
+	Collect(src, dst *Conn, m *Message, found []*Conn) []*Conn
 	// Eavesdroppers returns how many subscriptions also take unicasts that are meant for others.
 	Eavesdroppers() int
 	// Forget removes the subscriptions of c.
@@ -15,7 +15,8 @@ type Index interface {
 // A Filter chooses the messages a monitor sees. It is called with the bus locked for reading, from many
 // goroutines at once.
 type Filter interface {
-	Match(src *Conn, m *Message) bool
+	// Match takes the same src, dst and m as Collect of Index.
+	Match(src, dst *Conn, m *Message) bool
 }
 
 // EditMatches runs edit while nothing is being routed, so that it may change an Index.
@@ -51,8 +52,8 @@ func (c *Conn) IsMonitor() bool {
 	return c.monitor != nil
 }
 
-// showMonitors queues m at the monitors that want it. Bus.mu is held in any mode. c is the acting connection.
-func (c *Conn) showMonitors(m *Message) {
+// showMonitors queues m at the monitors that want it. Bus.mu is held in any mode. c is the acting connection, dst the addressee.
+func (c *Conn) showMonitors(dst *Conn, m *Message) {
 	if len(c.bus.monitors) == 0 {
 		return
 	}
@@ -61,7 +62,7 @@ func (c *Conn) showMonitors(m *Message) {
 		src = c
 	}
 	for _, mon := range c.bus.monitors {
-		if mon.monitor.Match(src, m) {
+		if mon.monitor.Match(src, dst, m) {
 			c.push(mon, m, droppable)
 		}
 	}

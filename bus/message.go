@@ -34,8 +34,8 @@ const (
 // A Message is one envelope with its payload, on its way from one connection to one, some or many.
 //
 // It is counted by references, since a broadcast is one Message in many queues, its payload may be in a buffer that is used again, and
-// its file descriptors have to be closed. Who makes a Message owns one reference; [Conn.Send] and
-// [Conn.Deliver] take it over. Everything but the payload is immutable once sent.
+// its file descriptors have to be closed. Who makes a Message owns one reference, and gives it back by Release; every
+// queue that the message is in has one more. Everything but the payload is immutable once sent.
 type Message struct {
 	Src     ID // filled in by Send
 	Dst     ID // a connection, ToName, or Broadcast

@@ -43,7 +43,7 @@ func (n *Notification) subject() string {
 func (c *Conn) announce(n Notification) {
 	m := &Message{Dst: Broadcast, Notification: &n, uid: c.uid}
 	c.bus.stamp(m)
-	c.broadcast(nil, m)
+	c.broadcast(nil, nil, m)
 	m.Release()
 }
 
@@ -52,7 +52,7 @@ func (c *Conn) announce(n Notification) {
 func (c *Conn) tell(dst *Conn, cookie uint64, n Notification) {
 	m := &Message{Dst: dst.id, ReplyCookie: cookie, Notification: &n, uid: c.uid}
 	c.bus.stamp(m)
-	c.showMonitors(m)
+	c.showMonitors(dst, m)
 	how := droppable
 	if cookie != 0 {
 		how = forced

@@ -134,13 +134,15 @@ type QueueStats struct {
 	Bytes    int    // of messages not yet delivered
 	FDs      int    // of messages not yet delivered
 	Dropped  uint64 // broadcasts and signals lost so far because the queue was full
+
+	PeakBytes int // the most that Bytes has been
 }
 
 // QueueStats returns the state of the receive queue.
 func (c *Conn) QueueStats() QueueStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := QueueStats{Messages: len(c.queue.messages) - c.queue.head, Bytes: c.queue.ledger.total, Dropped: c.queue.dropped}
+	s := QueueStats{Messages: len(c.queue.messages) - c.queue.head, Bytes: c.queue.ledger.total, Dropped: c.queue.dropped, PeakBytes: c.queue.ledger.peak}
 	for _, u := range c.queue.ledger.users {
 		s.FDs += u.fds
 	}

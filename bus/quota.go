@@ -22,7 +22,8 @@ type usage struct {
 
 // ledger is the account book of one queue: an entry for each user that has something in it.
 type ledger struct {
-	total int
+	total int // bytes of all users
+	peak  int // the most that total has been
 	users []usage
 }
 
@@ -52,6 +53,7 @@ func (l *ledger) add(u *usage, size, fds int) {
 	u.msgs++
 	u.fds += fds
 	l.total += size
+	l.peak = max(l.peak, l.total)
 }
 
 func (u *usage) check(q *Quota, total, size, fds int) error {

@@ -1,10 +1,8 @@
 package bus
 
-// Send routes m, which comes from c's peer, and takes over the caller's reference, whatever the outcome. When it returns
-// nil, m is in the queue of its receiver, or, for a broadcast, in the queues of all that
+// Send routes m, which comes from c's peer. The caller keeps its reference. When it returns nil, m is in the queue of its receiver, or, for a broadcast, in the queues of all that
 // want it and have space. The error is an [*Error] or one of the Policy's.
 func (c *Conn) Send(m *Message) error {
-	defer m.Release()
 	m.Src = c.id
 	m.uid = c.uid
 	if m.Payload == nil {
@@ -21,22 +19,24 @@ func (c *Conn) Send(m *Message) error {
 			return err
 		}
 		b.stamp(m)
-		c.broadcast(c, m)
+		c.broadcast(c, nil, m)
 		return nil
 	}
 	b.mu.RLock()
 	if !b.eavesdropped() {
 		defer b.mu.RUnlock()
-		return c.unicast(m)
+		_, err := c.unicast(m)
+		return err
 	}
 	// The copies for those who listen in are a broadcast of their own.
 	b.mu.RUnlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := c.unicast(m); err != nil {
+	dst, err := c.unicast(m)
+	if err != nil {
 		return err
 	}
-	c.broadcast(c, m)
+	c.broadcast(c, dst, m)
 	return nil
 }
 
@@ -61,33 +61,32 @@ func (b *Bus) eavesdropped() bool {
 	return false
 }
 
-// unicast routes m to its one receiver. Bus.mu is held in any mode.
-func (c *Conn) unicast(m *Message) error {
+// unicast routes m to its one receiver, and returns it. Bus.mu is held in any mode.
+func (c *Conn) unicast(m *Message) (*Conn, error) {
 	if err := c.maySend(); err != nil {
-		return err
+		return nil, err
 	}
 	dst, err := c.resolve(m)
-	if err != nil {
-		c.bus.stamp(m)
-		c.showMonitors(m)
-		return err
-	}
-	requested := m.ReplyCookie != 0 && dst.awaits(callKey{m.ReplyCookie, c.id})
+	requested := err == nil && m.ReplyCookie != 0 && dst.awaits(callKey{m.ReplyCookie, c.id})
 	c.bus.stamp(m)
-	c.showMonitors(m)
+	c.showMonitors(dst, m)
+	if err != nil {
+		return nil, err
+	}
 	if err := c.allowed(dst, m, requested); err != nil {
-		return err
+		return nil, err
 	}
 	switch {
 	case m.ReplyCookie != 0:
-		return c.reply(dst, m, requested)
+		err = c.reply(dst, m, requested)
 	case m.Flags&ExpectReply != 0:
-		return c.call(dst, m)
+		err = c.call(dst, m)
 	case m.Flags&Signal != 0:
 		c.push(dst, m, droppable)
-		return nil
+	default:
+		err = c.push(dst, m, reported)
 	}
-	return c.push(dst, m, reported)
+	return dst, err
 }
 
 // resolve finds the receiver of a unicast.
@@ -120,21 +119,21 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
 }
 
 // broadcast queues m at everybody who subscribed to it; if it is a unicast, at those who listen in. src is nil for the
-// bus itself. Bus.mu is held for writing, so that nobody can react to m at one receiver before
-// it is queued at the others.
-func (c *Conn) broadcast(src *Conn, m *Message) {
+// bus itself, addressee for a broadcast. Bus.mu is held for writing, so that nobody can react to m at one receiver
+// before it is queued at the others.
+func (c *Conn) broadcast(src, addressee *Conn, m *Message) {
 	b := c.bus
 	if m.Dst == Broadcast {
-		c.showMonitors(m)
+		c.showMonitors(nil, m)
 	}
 	b.broadcast++
 	receivers := b.receivers[:0]
 	for _, index := range b.indexes {
-		receivers = index.Collect(src, m, receivers)
+		receivers = index.Collect(src, addressee, m, receivers)
 	}
 	for i, dst := range receivers {
 		receivers[i] = nil
-		if dst.mark == b.broadcast {
+		if dst.mark == b.broadcast || dst == addressee {
 			continue
 		}
 		dst.mark = b.broadcast
@@ -154,25 +153,11 @@ func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
 	if m.Notification != nil && !b.policy.See(dst, m.Notification.subject()) {
 		return false
 	}
-	if m.Dst != Broadcast && dst == b.addressee(m) {
-		return false // has it already
-	}
 	return b.policy.Receive(src, dst, m, m.Dst != Broadcast) == nil
 }
 
-// addressee returns the connection that a unicast is for, or nil.
-func (b *Bus) addressee(m *Message) *Conn {
-	if m.Dst != ToName {
-		return b.conns[m.Dst]
-	}
-	if n := b.names[m.DstName]; n != nil {
-		return n.primary()
-	}
-	return nil
-}
-
 // SendToBus accounts for a message of c's peer that is for the bus itself: it is shown to the monitors, and the policy
-// is asked whether it may be sent. The reference stays with the caller, who then acts on it.
+// is asked whether it may be sent. The caller then acts on it.
 func (c *Conn) SendToBus(m *Message) error {
 	m.Src = c.id
 	m.uid = c.uid
@@ -188,7 +173,7 @@ func (c *Conn) SendToBus(m *Message) error {
 	if err := c.toBus(m); err != nil {
 		return err
 	}
-	c.broadcast(c, m)
+	c.broadcast(c, nil, m)
 	return nil
 }
 
@@ -198,14 +183,13 @@ func (c *Conn) toBus(m *Message) error {
 		return c.maySend()
 	}
 	c.bus.stamp(m)
-	c.showMonitors(m)
+	c.showMonitors(nil, m)
 	return c.bus.policy.Send(c, nil, m, false)
 }
 
-// Deliver queues a message of the bus itself for c, such as an answer, and takes over the reference. An error means
-// that c's peer does not read what it asked for.
+// Deliver queues a message of the bus itself for c, such as an answer. An error means that c's peer does not read what it
+// asked for. The caller keeps its reference.
 func (c *Conn) Deliver(m *Message) error {
-	defer m.Release()
 	m.Src = FromBus
 	m.Dst = c.id
 	m.uid = c.uid
@@ -213,6 +197,6 @@ func (c *Conn) Deliver(m *Message) error {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	b.stamp(m)
-	c.showMonitors(m)
+	c.showMonitors(c, m)
 	return c.push(c, m, reported)
 }

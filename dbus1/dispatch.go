@@ -1,0 +1,141 @@
+package dbus1
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// driverName is the bus name of the bus itself.
+const driverName = "org.freedesktop.DBus"
+
+var errNotHello = errors.New("the first message is not a call of org.freedesktop.DBus.Hello")
+
+// message is a bus.Message of a D-Bus 1 peer: one piece of memory for all that every message needs.
+type message struct {
+	bus.Message
+	pieces [2][]byte
+}
+
+// message handles one complete message. raw is part of keeps, or of long, if the message is to keep that buffer; otherwise it
+// is only valid during the call. An error is a reason to disconnect the peer.
+func (p *peer) message(raw []byte, keeps *readBuffer, long *mapping) error {
+	m := new(message)
+	switch { // from here on the buffer is given back with the last reference to m
+	case keeps != nil:
+		m.Free = func(*bus.Message) { readBuffers.Put(keeps) }
+	case long != nil:
+		m.Free = func(*bus.Message) { long.put() }
+	}
+	defer m.Release()
+	h := &p.header
+	bodyAt, err := h.Parse(raw)
+	if err != nil {
+		return err
+	}
+	body := raw[bodyAt:]
+	if err := wire.ValidateBody(h.Order, h.Signature, body); err != nil {
+		return err
+	}
+	if m.FDs, err = p.claimFDs(h.UnixFDs); err != nil {
+		return err
+	}
+	p.stats.messages.Add(1)
+	p.stats.bytes.Add(uint64(len(raw)))
+	p.stats.fds.Add(uint64(h.UnixFDs))
+	if p.conn == nil {
+		return p.hello(m, h, body)
+	}
+	p.fill(m, h, body, keeps != nil || long != nil)
+	return p.route(m, h, body)
+}
+
+// fill makes the envelope of a message, with the header written anew: that is how the true sender gets into it, and how
+// fields that nobody here has checked are left out.
+func (p *peer) fill(m *message, h *wire.Header, body []byte, owned bool) {
+	h.Sender = p.name
+	size := headerBound(h)
+	if !owned {
+		size += len(body)
+	}
+	b := h.Append(make([]byte, 0, size))
+	m.pieces[0] = b
+	m.Payload = m.pieces[:1]
+	if owned {
+		m.pieces[1] = body
+		m.Payload = m.pieces[:2]
+	} else {
+		m.pieces[0] = append(b, body...)
+	}
+	m.Cookie = uint64(h.Serial)
+	senders, destinations := p.view.Senders[:0], p.view.Destinations[:0]
+	p.view.reset()
+	p.view.Header, p.view.Body, p.view.Senders, p.view.Destinations = h, body, senders, destinations
+	m.View = &p.view
+	switch h.Type {
+	case wire.TypeMethodCall:
+		if h.Flags&wire.NoReplyExpected == 0 {
+			m.Flags |= bus.ExpectReply
+		}
+	case wire.TypeMethodReturn, wire.TypeError:
+		m.ReplyCookie = uint64(h.ReplySerial)
+	}
+	if h.Flags&wire.NoAutoStart != 0 {
+		m.Flags |= bus.NoAutoStart
+	}
+}
+
+// headerBound returns a number of bytes in which the header h fits.
+func headerBound(h *wire.Header) int {
+	const fixed = wire.HeaderFixedSize + 9*16 // nine fields, each with code, signature, length, NUL and padding
+	return fixed + len(h.Path) + len(h.Interface) + len(h.Member) + len(h.ErrorName) + len(h.Destination) + len(h.Sender) + len(h.Signature)
+}
+
+// route sends m where it is meant to go.
+func (p *peer) route(m *message, h *wire.Header, body []byte) error {
+	switch {
+	case h.Type > wire.TypeSignal:
+		// The specification wants messages of unknown type ignored; dbus-daemon refuses them, which tells the sender more.
+		return p.fail(h, errUnknownType)
+	case h.Destination == driverName:
+		return p.callDriver(m, h, body)
+	case h.Destination == "" && h.Type == wire.TypeSignal:
+		m.Dst = bus.Broadcast
+	case h.Destination == "":
+		return p.unaddressed(m, h, body)
+	case wire.IsUniqueName(h.Destination):
+		m.Dst = parseUniqueName(h.Destination)
+	default:
+		m.DstName = h.Destination
+	}
+	if err := p.conn.Send(&m.Message); err != nil {
+		return p.refused(h, err)
+	}
+	return nil
+}
+
+// unknownID is the id of nobody: unique names that this bus could never have given lead to it.
+const unknownID = bus.Broadcast - 1
+
+// parseUniqueName returns the id in a unique name.
+func parseUniqueName(s string) bus.ID {
+	const prefix = ":1."
+	if len(s) <= len(prefix) || s[:len(prefix)] != prefix || s[len(prefix)] == '0' {
+		return unknownID
+	}
+	id, err := strconv.ParseUint(s[len(prefix):], 10, 64)
+	if err != nil || bus.ID(id) > unknownID {
+		return unknownID
+	}
+	return bus.ID(id)
+}
+
+// refused answers a message that the bus did not take.
+func (p *peer) refused(h *wire.Header, err error) error {
+	if errors.Is(err, bus.ErrMonitor) || errors.Is(err, bus.ErrDisconnected) {
+		return err
+	}
+	return p.fail(h, p.dbusError(h, err))
+}

@@ -1,0 +1,302 @@
+package dbus1
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// The driver: org.freedesktop.DBus, the bus as its programs talk to it. It is a table of interfaces and methods, from which
+// calls are dispatched, properties are listed and introspection data is made.
+
+const (
+	driverPath      = "/org/freedesktop/DBus"
+	driverInterface = "org.freedesktop.DBus"
+	peerInterface   = "org.freedesktop.DBus.Peer"
+)
+
+// iface is an interface of the driver.
+type iface struct {
+	name       string
+	anyPath    bool // on every object path; the others only on driverPath
+	listed     bool // in the property Interfaces
+	methods    []method
+	properties []property
+	signals    []signal
+}
+
+// method is a method of the driver.
+type method struct {
+	name       string
+	in, out    string // signatures
+	anyPath    bool   // on every object path where the interface is
+	privileged bool   // for root and the user of the bus only
+	handle     func(*call) error
+}
+
+// property is a constant property of the driver.
+type property struct {
+	name string
+	typ  wire.Signature
+	get  func(*Server) any
+}
+
+// signal is a signal of the driver.
+type signal struct {
+	name string
+	args []arg
+}
+
+type arg struct{ name, typ string }
+
+// interfaces is in the order in which dbus-daemon introspects; it is filled in by init, as the handlers of Properties and Introspectable
+// refer to it.
+var interfaces []iface
+
+func init() {
+	interfaces = []iface{
+		{name: driverInterface, anyPath: true, methods: busMethods, properties: busProperties, signals: busSignals},
+		{name: "org.freedesktop.DBus.Properties", methods: propertiesMethods, signals: []signal{
+			{"PropertiesChanged", []arg{{"interface_name", "s"}, {"changed_properties", "a{sv}"}, {"invalidated_properties", "as"}}},
+		}},
+		{name: "org.freedesktop.DBus.Introspectable", anyPath: true, methods: []method{
+			{name: "Introspect", out: "s", anyPath: true, handle: introspect},
+		}},
+		{name: "org.freedesktop.DBus.Monitoring", listed: true, methods: []method{
+			{name: "BecomeMonitor", in: "asu", privileged: true, handle: becomeMonitor},
+		}},
+		{name: "org.freedesktop.DBus.Debug.Stats", listed: true, methods: statsMethods},
+		{name: peerInterface, anyPath: true, methods: []method{
+			{name: "GetMachineId", out: "s", anyPath: true, handle: getMachineID},
+			{name: "Ping", anyPath: true, handle: ping},
+		}},
+	}
+}
+
+// call is a method call to the driver, while it is being answered.
+type call struct {
+	peer   *peer
+	server *Server
+	header *wire.Header
+	body   []byte
+}
+
+// callDriver handles a message to the driver.
+func (p *peer) callDriver(m *message, h *wire.Header, body []byte) error {
+	m.DstName = driverName
+	if err := p.conn.SendToBus(&m.Message); err != nil {
+		return p.refused(h, err)
+	}
+	if h.Type != wire.TypeMethodCall {
+		return nil // nothing that the bus asked for
+	}
+	c := &call{peer: p, server: p.server, header: h, body: body}
+	return c.result(c.dispatch())
+}
+
+// result answers with err if that is one that the caller should see; others end the connection.
+func (c *call) result(err error) error {
+	var answer *Error
+	if errors.As(err, &answer) {
+		return c.peer.fail(c.header, answer)
+	}
+	return err
+}
+
+// dispatch finds the method that is called and runs it.
+func (c *call) dispatch() error {
+	h := c.header
+	canonical := h.Path == driverPath
+	unknown := "UnknownInterface"
+	for i := range interfaces {
+		in := &interfaces[i]
+		if !(canonical || in.anyPath) || h.Interface != "" && h.Interface != in.name {
+			continue
+		}
+		unknown = "UnknownMethod"
+		for j := range in.methods {
+			m := &in.methods[j]
+			if m.name != h.Member {
+				continue
+			}
+			if err := c.check(m, canonical); err != nil {
+				return err
+			}
+			return m.handle(c)
+		}
+	}
+	return dbusErrorf(unknown, "%s does not understand message %s", driverName, h.Member)
+}
+
+// check tells whether the caller may call m this way.
+func (c *call) check(m *method, canonical bool) error {
+	switch {
+	case m.privileged && !c.peer.privileged():
+		return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (uid=%d pid=%d) with uid %d",
+			m.name, c.peer.name, c.peer.creds.UID, c.peer.creds.PID, c.peer.creds.UID)
+	case !(canonical || m.anyPath):
+		return dbusErrorf("AccessDenied", "Method '%s' is only available at the canonical object path '%s'", m.name, driverPath)
+	case c.header.Signature != m.in:
+		return dbusErrorf("InvalidArgs", "Call to %s has wrong args (%s, expected %s)\n", m.name, c.header.Signature, m.in)
+	}
+	return nil
+}
+
+// privileged reports whether the peer may do what concerns all others: it is root, or the user who runs the bus.
+func (p *peer) privileged() bool {
+	return p.known && (p.creds.UID == 0 || p.creds.UID == p.server.uid)
+}
+
+// args reads the arguments of the call, whose signature has been checked.
+func (c *call) args(into ...any) error {
+	return wire.Decode(c.header.Order, c.header.Signature, c.body, into...)
+}
+
+// reply answers the call.
+func (c *call) reply(values ...any) error {
+	return c.peer.reply(c.header, values...)
+}
+
+// driverSerial is the serial of all messages of the driver: nobody answers them.
+const driverSerial uint32 = 1<<32 - 1
+
+// reply answers the call h with values.
+func (p *peer) reply(h *wire.Header, values ...any) error {
+	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, values...)
+	if err != nil {
+		return fmt.Errorf("answer %s: %w", h.Member, err)
+	}
+	return p.deliver(&wire.Header{
+		Type:        wire.TypeMethodReturn,
+		Flags:       wire.NoReplyExpected,
+		ReplySerial: h.Serial,
+		Signature:   string(signature),
+	}, body, nil)
+}
+
+// fail answers the message h with an error.
+func (p *peer) fail(h *wire.Header, e *Error) error {
+	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, e.Message)
+	if err != nil {
+		return fmt.Errorf("answer with %s: %w", e.Name, err)
+	}
+	return p.deliver(&wire.Header{
+		Type:        wire.TypeError,
+		Flags:       wire.NoReplyExpected,
+		ErrorName:   e.Name,
+		ReplySerial: h.Serial,
+		Signature:   string(signature),
+	}, body, nil)
+}
+
+// deliver queues a message of the driver, with the descriptors fds, for the peer.
+func (p *peer) deliver(h *wire.Header, body []byte, fds []int) error {
+	h.Order = wire.LittleEndian
+	h.Sender = driverName
+	h.Destination = p.name
+	h.Serial = driverSerial
+	h.BodySize = uint32(len(body))
+	h.UnixFDs = uint32(len(fds))
+	m := new(message)
+	defer m.Release()
+	m.FDs = fds
+	m.pieces[0] = append(h.Append(make([]byte, 0, headerBound(h)+len(body))), body...)
+	m.Payload = m.pieces[:1]
+	m.Cookie = uint64(driverSerial)
+	m.ReplyCookie = uint64(h.ReplySerial)
+	if err := p.conn.Deliver(&m.Message); err != nil {
+		return fmt.Errorf("the peer does not read what it asked for: %w", err)
+	}
+	return nil
+}
+
+// errNotJoined is the answer to calls of the driver before Hello.
+var errNotJoined = dbusErrorf("AccessDenied", "Client tried to send a message other than %s without being registered", "Hello")
+
+// hello handles the first message of a peer.
+func (p *peer) hello(m *message, h *wire.Header, body []byte) error {
+	if h.Destination != driverName {
+		return errNotHello
+	}
+	if h.Type != wire.TypeMethodCall || h.Member != "Hello" || h.Interface != "" && h.Interface != driverInterface {
+		return p.rejectEarly(h, errNotJoined)
+	}
+	if h.Signature != "" {
+		return p.rejectEarly(h, dbusErrorf("InvalidArgs", "Call to %s has wrong args (%s, expected %s)\n", h.Member, h.Signature, ""))
+	}
+	if err := p.server.completed(); err != nil {
+		return p.rejectEarly(h, errTooManyConnections)
+	}
+	p.complete = true
+	p.deadline.Stop()
+	p.deadline = nil
+	conn, err := p.server.config.Endpoint.Connect(bus.ConnConfig{
+		UID:       p.creds.UID,
+		AcceptFDs: p.takesFDs,
+		TellOwn:   true,
+		Limits:    &p.server.busLimit,
+		Receiver:  p,
+		Peer:      p,
+	})
+	if err != nil {
+		if errors.Is(err, bus.ErrTooManyConns) {
+			return p.rejectEarly(h, dbusErrorf("LimitsExceeded", "The maximum number of active connections for UID %d has been reached", p.creds.UID))
+		}
+		return err
+	}
+	p.conn, p.name = conn, conn.UniqueName()
+	p.fill(m, h, body, false)
+	m.DstName = driverName
+	if err := conn.SendToBus(&m.Message); err != nil {
+		return err
+	}
+	if err := p.reply(h, p.name); err != nil {
+		return err
+	}
+	conn.Hello()
+	return nil
+}
+
+// rejectEarly answers a message of a peer that is not on the bus yet.
+func (p *peer) rejectEarly(h *wire.Header, e *Error) error {
+	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, e.Message)
+	if err != nil {
+		return err
+	}
+	answer := wire.Message{Body: body, Header: wire.Header{
+		Order:       wire.LittleEndian,
+		Type:        wire.TypeError,
+		Flags:       wire.NoReplyExpected,
+		Serial:      driverSerial,
+		ReplySerial: h.Serial,
+		ErrorName:   e.Name,
+		Sender:      driverName,
+		Signature:   string(signature),
+	}}
+	b, err := answer.Append(nil)
+	if err != nil {
+		return err
+	}
+	return p.writeEarly(b)
+}
+
+// unaddressed handles a message without destination that is not a signal. libdbus, and thus dbus-daemon, takes such a call
+// as meant for the other end of the socket, which knows the interface Peer and nothing else.
+func (p *peer) unaddressed(m *message, h *wire.Header, body []byte) error {
+	m.DstName = driverName
+	if err := p.conn.SendToBus(&m.Message); err != nil {
+		return p.refused(h, err)
+	}
+	if h.Type != wire.TypeMethodCall {
+		return nil
+	}
+	if h.Interface == peerInterface {
+		c := &call{peer: p, server: p.server, header: h, body: body}
+		return c.result(c.dispatch())
+	}
+	return p.fail(h, dbusErrorf("UnknownMethod", "Method \"%s\" with signature \"%s\" on interface \"%s\" doesn't exist\n",
+		h.Member, h.Signature, cmp.Or(h.Interface, "(null)")))
+}

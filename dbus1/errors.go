@@ -1,0 +1,90 @@
+package dbus1
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// Error is an error as D-Bus programs get it.
+type Error struct {
+	Name    string // such as org.freedesktop.DBus.Error.AccessDenied
+	Message string
+}
+
+func (e *Error) Error() string { return e.Name + ": " + e.Message }
+
+const errorPrefix = "org.freedesktop.DBus.Error."
+
+func dbusErrorf(name, format string, args ...any) *Error {
+	return &Error{errorPrefix + name, fmt.Sprintf(format, args...)}
+}
+
+var (
+	errUnknownType        = dbusErrorf("AccessDenied", "Message bus will not accept messages of unknown type\n")
+	errTooManyConnections = dbusErrorf("LimitsExceeded", "The maximum number of active connections has been reached")
+)
+
+// errorNames is the table from the errors of the core to those of D-Bus.
+var errorNames = map[syscall.Errno]string{
+	bus.ErrNoSuchConn:    "ServiceUnknown",
+	bus.ErrNoSuchName:    "ServiceUnknown",
+	bus.ErrNotOwner:      "AccessDenied",
+	bus.ErrDenied:        "AccessDenied",
+	bus.ErrUnrequested:   "AccessDenied",
+	bus.ErrDuplicateCall: "AccessDenied",
+	bus.ErrQueueFull:     "LimitsExceeded",
+	bus.ErrTooManyFDs:    "LimitsExceeded",
+	bus.ErrNoFDs:         "NotSupported",
+	bus.ErrTooManyCalls:  "LimitsExceeded",
+	bus.ErrTooManyNames:  "LimitsExceeded",
+	bus.ErrTooManyConns:  "LimitsExceeded",
+}
+
+// dbusError turns an error of the core about the message h into what its sender is told.
+func (p *peer) dbusError(h *wire.Header, err error) *Error {
+	var own *Error
+	if errors.As(err, &own) {
+		return own
+	}
+	var e *bus.Error
+	if !errors.As(err, &e) {
+		return dbusErrorf("Failed", "%v", err)
+	}
+	switch e.Errno {
+	case bus.ErrNoSuchConn, bus.ErrNoSuchName:
+		if h.Flags&wire.NoAutoStart != 0 {
+			return dbusErrorf("NameHasNoOwner", "Name %q does not exist", h.Destination)
+		}
+		return dbusErrorf("ServiceUnknown", "The name %s was not provided by any .service files", h.Destination)
+	case bus.ErrUnrequested:
+		return p.complain(h, "AccessDenied", "Rejected send message", e)
+	case bus.ErrQueueFull, bus.ErrTooManyFDs:
+		return p.complain(h, "LimitsExceeded", "Rejected: destination has a full message queue", e)
+	case bus.ErrDuplicateCall:
+		return dbusErrorf("AccessDenied", "Message has the same reply serial as a currently-outstanding existing method call")
+	case bus.ErrTooManyCalls:
+		return dbusErrorf("LimitsExceeded", "The maximum number of pending replies per connection has been reached (%s)", e.Detail)
+	case bus.ErrNoFDs:
+		return dbusErrorf("NotSupported", "Tried to send message with Unix file descriptors to a client that doesn't support that.")
+	}
+	if name, ok := errorNames[e.Errno]; ok {
+		return dbusErrorf(name, "%s", e.Detail)
+	}
+	return dbusErrorf("Failed", "%s", e.Detail)
+}
+
+// complain words the refusal of a message as dbus-daemon does, for whoever reads it by eye or by pattern, and adds the reason.
+func (p *peer) complain(h *wire.Header, name, complaint string, reason *bus.Error) *Error {
+	unset := func(s string) string {
+		if s == "" {
+			return "(unset)"
+		}
+		return s
+	}
+	return dbusErrorf(name, "%s, 0 matched rules; type=\"%s\", sender=\"%s\" (uid=%d pid=%d) interface=\"%s\" member=\"%s\" error name=\"%s\" requested_reply=\"0\" destination=\"%s\" (%s)",
+		complaint, h.Type, p.name, p.creds.UID, p.creds.PID, unset(h.Interface), unset(h.Member), unset(h.ErrorName), h.Destination, reason.Detail)
+}

@@ -1,0 +1,277 @@
+package dbus1
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// reader is what is kept of a peer's stream between two batches: nothing, if the peer is idle.
+type reader struct {
+	partial []byte   // the beginning of a message that has not arrived in full
+	long    *mapping // holds the message instead, if it is longer than a read buffer
+	size    int      // of that message
+	got     int      // of its bytes, so far
+	fds     []int    // descriptors that arrived and that no message has claimed yet
+	timer   *time.Timer
+}
+
+// pendingFDTimeout is how long descriptors may wait for the rest of their message (pending_fd_timeout).
+const pendingFDTimeout = 150 * time.Second
+
+// drop gives up what has not become a message.
+func (r *reader) drop() {
+	closeAll(r.fds)
+	if r.long != nil {
+		r.long.put()
+	}
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	*r = reader{}
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		syscall.Close(fd)
+	}
+}
+
+// readable is called when there may be something to read, and reads and handles all there is. It returns true when the connection has
+// ended, for the reason in p.end.
+func (p *peer) readable(uintptr) (ended bool) {
+	buf := readBuffers.Get().(*readBuffer)
+	have := copy(buf.data[:], p.in.partial)
+	p.in.partial = nil
+	for {
+		target := buf.data[have:]
+		if p.in.long != nil {
+			target = p.in.long.data[p.in.got:p.in.size]
+		}
+		n, err := p.receive(buf, target)
+		switch {
+		case err == syscall.EAGAIN:
+			if have > 0 {
+				p.in.partial = append([]byte(nil), buf.data[:have]...)
+			}
+			p.watchFDs()
+			readBuffers.Put(buf)
+			return false
+		case err == nil && p.in.long != nil:
+			if p.in.got += n; p.in.got == p.in.size {
+				err = p.longMessage()
+			}
+		case err == nil:
+			buf, have, err = p.consume(buf, have+n)
+		}
+		if p.conn != nil {
+			p.conn.Flush()
+		}
+		if err != nil {
+			p.end = err
+			if buf != nil {
+				readBuffers.Put(buf)
+			}
+			return true
+		}
+	}
+}
+
+// receive reads into target, at most once, without waiting. Descriptors that come along are added to p.in.fds.
+func (p *peer) receive(buf *readBuffer, target []byte) (int, error) {
+	buf.vector.Base = unsafe.SliceData(target)
+	buf.vector.SetLen(len(target))
+	h := &buf.header
+	*h = unix.Msghdr{Iov: &buf.vector, Iovlen: 1, Control: &buf.control[0]}
+	h.SetControllen(len(buf.control))
+	for {
+		// The raw call: it does not wait, and telling the scheduler costs more than it takes.
+		n, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(p.fd), uintptr(unsafe.Pointer(h)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+		switch {
+		case errno == syscall.EINTR:
+			continue
+		case errno != 0:
+			return 0, errno
+		case h.Controllen > 0 || h.Flags&unix.MSG_CTRUNC != 0:
+			if err := p.takeFDs(buf); err != nil {
+				return 0, err
+			}
+		}
+		if n == 0 {
+			return 0, io.EOF
+		}
+		return int(n), nil
+	}
+}
+
+// takeFDs collects the descriptors that arrived in buf.
+func (p *peer) takeFDs(buf *readBuffer) error {
+	messages, err := unix.ParseSocketControlMessage(buf.control[:buf.header.Controllen])
+	if err != nil {
+		return fmt.Errorf("read control message: %w", err)
+	}
+	for _, m := range messages {
+		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_RIGHTS {
+			continue
+		}
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			return fmt.Errorf("read file descriptors: %w", err)
+		}
+		p.in.fds = append(p.in.fds, fds...)
+	}
+	if buf.header.Flags&unix.MSG_CTRUNC != 0 {
+		return errors.New("file descriptors were lost: this process has too many open files")
+	}
+	return nil
+}
+
+// consume handles all complete messages (or lines of authentication) in the first have bytes of buf, and moves what is left to the
+// beginning of the buffer that it returns. That is another one if a message has kept buf, and nil after some errors.
+func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
+	rest, err := p.commands(buf.data[:have])
+	if err != nil {
+		return buf, 0, err
+	}
+	var owner *readBuffer // buf, if a message has kept it
+	for p.auth == nil && len(rest) >= wire.HeaderFixedSize {
+		size, err := p.messageSize(rest)
+		if err != nil {
+			return nil, 0, err
+		}
+		if size > len(rest) {
+			break
+		}
+		var keeps *readBuffer
+		if size >= takeAlong && owner == nil {
+			owner, keeps = buf, buf
+		}
+		if err := p.message(rest[:size:size], keeps, nil); err != nil {
+			return nil, 0, err
+		}
+		rest = rest[size:]
+	}
+	if err := p.checkFDs(len(rest) > 0); err != nil {
+		return nil, 0, err
+	}
+	if p.auth == nil && len(rest) >= wire.HeaderFixedSize {
+		if size, _ := wire.MessageSize(rest); size > readSize {
+			rest, err = nil, p.startLong(rest, size)
+		}
+	}
+	if owner != nil {
+		buf = readBuffers.Get().(*readBuffer)
+	}
+	return buf, copy(buf.data[:], rest), err
+}
+
+// commands handles the complete lines of authentication that b begins with, and returns what follows them.
+func (p *peer) commands(b []byte) ([]byte, error) {
+	for p.auth != nil && len(b) > 0 {
+		n, err := p.authenticate(b)
+		if err != nil || n == 0 {
+			return b, err
+		}
+		b = b[n:]
+	}
+	return b, nil
+}
+
+// messageSize returns the size of the message that b begins with.
+func (p *peer) messageSize(b []byte) (int, error) {
+	size, err := wire.MessageSize(b)
+	if err == nil && size > p.server.limits.MaxMessageSize {
+		err = fmt.Errorf("a message of %d bytes is longer than max_message_size=%d", size, p.server.limits.MaxMessageSize)
+	}
+	return size, err
+}
+
+// startLong begins a message that is longer than a read buffer.
+func (p *peer) startLong(beginning []byte, size int) error {
+	m, err := takeMapping(size)
+	if err != nil {
+		return fmt.Errorf("get memory for a message of %d bytes: %w", size, err)
+	}
+	p.in.long, p.in.size, p.in.got = m, size, copy(m.data, beginning)
+	return nil
+}
+
+// longMessage handles the message in p.in.long, which is complete.
+func (p *peer) longMessage() error {
+	m, size := p.in.long, p.in.size
+	p.in.long, p.in.size, p.in.got = nil, 0, 0
+	if err := p.message(m.data[:size:size], nil, m); err != nil {
+		return err
+	}
+	return p.checkFDs(false)
+}
+
+// checkFDs judges the descriptors that no message has claimed.
+func (p *peer) checkFDs(incomplete bool) error {
+	switch n := len(p.in.fds); {
+	case n == 0:
+	case p.auth != nil || !p.takesFDs:
+		closeAll(p.in.fds)
+		p.in.fds = nil
+	case n > p.server.limits.MaxMessageFDs:
+		return fmt.Errorf("%d file descriptors came with a message (max_message_unix_fds=%d)", n, p.server.limits.MaxMessageFDs)
+	case !incomplete:
+		return fmt.Errorf("%d file descriptors came that belong to no message", n)
+	}
+	return nil
+}
+
+// watchFDs sees to it that descriptors do not wait for ever for the rest of their message.
+func (p *peer) watchFDs() {
+	switch {
+	case len(p.in.fds) > 0 && p.in.timer == nil:
+		p.in.timer = time.AfterFunc(pendingFDTimeout, p.hangUp)
+	case len(p.in.fds) == 0 && p.in.timer != nil:
+		p.in.timer.Stop()
+		p.in.timer = nil
+	}
+}
+
+// claimFDs takes the n oldest descriptors for a message.
+func (p *peer) claimFDs(n uint32) ([]int, error) {
+	if n == 0 {
+		return nil, nil
+	}
+	if int64(n) > int64(len(p.in.fds)) {
+		return nil, fmt.Errorf("a message should come with %d file descriptors, but %d have arrived", n, len(p.in.fds))
+	}
+	fds := p.in.fds[:n:n]
+	if p.in.fds = p.in.fds[n:]; len(p.in.fds) == 0 {
+		p.in.fds = nil
+	}
+	return fds, nil
+}
+
+// authenticate feeds the authentication and returns how many bytes it took.
+func (p *peer) authenticate(in []byte) (int, error) {
+	n, out, err := p.auth.feed(in)
+	if len(out) > 0 {
+		if writeErr := p.writeEarly(out); writeErr != nil {
+			return n, fmt.Errorf("answer during authentication: %w", writeErr)
+		}
+	}
+	if err != nil {
+		return n, err
+	}
+	if p.auth.done() {
+		p.takesFDs = p.auth.unixFD
+		p.known = !p.auth.identity.Anonymous
+		p.auth = nil
+		if p.known && !p.server.config.AllowUser(p.creds.UID) {
+			return n, fmt.Errorf("user %d may not use this bus", p.creds.UID)
+		}
+	}
+	return n, nil
+}

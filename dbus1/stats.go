@@ -1,0 +1,82 @@
+package dbus1
+
+import (
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// The interface org.freedesktop.DBus.Debug.Stats: what is on the bus and what waits, now and at the peak. Names are
+// dbus-daemon's where there is something to report under them.
+
+var statsMethods = []method{
+	{name: "GetStats", out: "a{sv}", handle: getStats},
+	{name: "GetConnectionStats", in: "s", out: "a{sv}", handle: getConnectionStats},
+	{name: "GetAllMatchRules", out: "a{sas}", handle: getAllMatchRules},
+}
+
+// statistics collects numbers for an answer.
+type statistics map[string]wire.Variant
+
+func (s statistics) set(name string, n int) {
+	s[name] = wire.Variant{Signature: "u", Value: uint32(n)}
+}
+
+func (s statistics) set64(name string, n uint64) {
+	s[name] = wire.Variant{Signature: "t", Value: n}
+}
+
+func getStats(c *call) error {
+	s := make(statistics)
+	active, incomplete := c.server.counts()
+	onBus := c.server.bus.Stats()
+	rules := c.server.subs.count(c.peer.conn)
+	s.set("Serial", int(c.server.serial.Add(1)-1))
+	s.set("ActiveConnections", active)
+	s.set("PeakActiveConnections", onBus.PeakConns)
+	s.set("IncompleteConnections", incomplete)
+	s.set("Monitors", onBus.Monitors)
+	s.set("MatchRules", rules.now)
+	s.set("PeakMatchRules", rules.peak)
+	s.set("PeakMatchRulesPerConnection", rules.peakPerConn)
+	s.set("BusNames", onBus.Names+1) // and the driver's
+	s.set("PeakBusNames", onBus.PeakNames+1)
+	s.set("PeakBusNamesPerConnection", onBus.PeakConnNames+1) // and the unique name
+	return c.reply(map[string]wire.Variant(s))
+}
+
+func getConnectionStats(c *call) error {
+	name, owner, self, err := c.named("statistics")
+	if err != nil {
+		return err
+	}
+	if self {
+		return dbusErrorf("InvalidArgs", "GetConnectionStats is not meaningful for the message bus \"%s\" itself", name)
+	}
+	s := make(statistics)
+	queue := owner.conn.QueueStats()
+	s.set("Serial", int(c.server.serial.Add(1)-1))
+	s["UniqueName"] = wire.Variant{Signature: "s", Value: owner.name}
+	s.set("MatchRules", len(c.server.subs.rules(c.peer.conn, owner.conn)))
+	s.set("BusNames", len(owner.conn.Names())+1)
+	s.set("PendingReplies", owner.conn.PendingCalls())
+	// Messages of the peer are routed as soon as they are complete: none waits.
+	s.set("IncomingMessages", 0)
+	s.set("IncomingBytes", 0)
+	s.set("IncomingFDs", 0)
+	s.set("OutgoingMessages", queue.Messages)
+	s.set("OutgoingBytes", queue.Bytes)
+	s.set("OutgoingFDs", queue.FDs)
+	s.set("PeakOutgoingBytes", queue.PeakBytes)
+	s.set64("DroppedBroadcasts", queue.Dropped)
+	s.set64("SentMessages", owner.stats.messages.Load())
+	s.set64("SentBytes", owner.stats.bytes.Load())
+	s.set64("SentFDs", owner.stats.fds.Load())
+	return c.reply(map[string]wire.Variant(s))
+}
+
+func getAllMatchRules(c *call) error {
+	all := make(map[string][]string)
+	for _, conn := range c.server.bus.Conns() {
+		all[conn.UniqueName()] = c.server.subs.rules(c.peer.conn, conn)
+	}
+	return c.reply(all)
+}

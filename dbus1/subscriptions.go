@@ -1,0 +1,146 @@
+package dbus1
+
+import (
+	"errors"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// Subscriptions are the match rules of all D-Bus 1 peers of a bus: a bus.Index. Make one with NewSubscriptions, and give it to
+// the bus and to the servers of its endpoints.
+type Subscriptions struct {
+	index *matchIndex // guarded by the lock of the bus
+	peaks ruleCount
+}
+
+// ruleCount counts match rules.
+type ruleCount struct {
+	now, peak, peakPerConn int
+}
+
+// NewSubscriptions returns the index of a bus that nobody has subscribed to yet.
+func NewSubscriptions() *Subscriptions {
+	return &Subscriptions{index: newMatchIndex()}
+}
+
+// Collect implements bus.Index.
+func (s *Subscriptions) Collect(src, dst *bus.Conn, m *bus.Message, found []*bus.Conn) []*bus.Conn {
+	return s.index.collect(viewOf(src, dst, m), found)
+}
+
+// Eavesdroppers implements bus.Index.
+func (s *Subscriptions) Eavesdroppers() int { return s.index.eavesdroppers() }
+
+// Forget implements bus.Index.
+func (s *Subscriptions) Forget(c *bus.Conn) { s.index.removeAll(c) }
+
+// add gives c another rule, if it has fewer than limit.
+func (s *Subscriptions) add(c *bus.Conn, rule *MatchRule, limit int) error {
+	return c.EditMatches(func() error {
+		n := s.index.count(c)
+		if n >= limit {
+			return dbusErrorf("LimitsExceeded", "Connection \"%s\" is not allowed to add more match rules (increase limits in configuration file if required; max_match_rules_per_connection=%d)",
+				c.UniqueName(), limit)
+		}
+		s.index.add(c, rule)
+		s.peaks.peak = max(s.peaks.peak, s.index.len())
+		s.peaks.peakPerConn = max(s.peaks.peakPerConn, n+1)
+		return nil
+	})
+}
+
+// remove takes one instance of a rule away from c.
+func (s *Subscriptions) remove(c *bus.Conn, rule *MatchRule) error {
+	return c.EditMatches(func() error {
+		if !s.index.remove(c, rule) {
+			return dbusErrorf("MatchRuleNotFound", "The given match rule wasn't found and can't be removed")
+		}
+		return nil
+	})
+}
+
+// count returns how many rules there are. asking is any connection of the bus.
+func (s *Subscriptions) count(asking *bus.Conn) (n ruleCount) {
+	asking.EditMatches(func() error {
+		n = s.peaks
+		n.now = s.index.len()
+		return nil
+	})
+	return n
+}
+
+// rules returns the rules of c in their canonical form. asking is any connection of the bus.
+func (s *Subscriptions) rules(asking, c *bus.Conn) (rules []string) {
+	asking.EditMatches(func() error {
+		rules = s.index.rules(c)
+		return nil
+	})
+	return rules
+}
+
+// readRule reads a match rule that a peer wrote.
+func readRule(text string) (*MatchRule, error) {
+	rule, err := ParseMatchRule(text)
+	switch {
+	case errors.Is(err, ErrMatchRuleTooLong):
+		return nil, dbusErrorf("LimitsExceeded", "Match rule text is %d bytes, maximum is %d", len(text), maxMatchRuleLength)
+	case err != nil:
+		return nil, dbusErrorf("MatchRuleInvalid", "%v", err)
+	}
+	return rule, nil
+}
+
+// monitorFilter is the rules of a monitor, which sees what any of them matches, or everything if there are none.
+type monitorFilter []*MatchRule
+
+// Match implements bus.Filter.
+func (f monitorFilter) Match(src, dst *bus.Conn, m *bus.Message) bool {
+	if len(f) == 0 {
+		return true
+	}
+	view := viewOf(src, dst, m)
+	for _, rule := range f {
+		if rule.matches(view) {
+			return true
+		}
+	}
+	return false
+}
+
+// viewOf returns m as match rules see it. For a message that comes from its peer the front-end has prepared that; messages
+// of the bus itself are read back.
+func viewOf(src, dst *bus.Conn, m *bus.Message) *matchMessage {
+	view, _ := m.View.(*matchMessage)
+	if view == nil {
+		view = readView(m)
+		m.View = view
+	}
+	if len(view.Senders) == 0 {
+		if src == nil {
+			view.Senders = append(view.Senders, driverName)
+		} else {
+			view.Senders = append(append(view.Senders, view.Header.Sender), src.Owned()...)
+		}
+	}
+	if len(view.Destinations) == 0 && view.Header.Destination != "" {
+		if dst == nil {
+			view.Destinations = append(view.Destinations, view.Header.Destination)
+		} else {
+			view.Destinations = append(append(view.Destinations, dst.UniqueName()), dst.Owned()...)
+		}
+	}
+	return view
+}
+
+// readView parses a message of the bus itself.
+func readView(m *bus.Message) *matchMessage {
+	view := &matchMessage{Header: new(wire.Header)}
+	raw := payload(m)[0]
+	at, err := view.Header.Parse(raw)
+	if err != nil {
+		panic(err) // our own message
+	}
+	view.Body = raw[at:]
+	return view
+}

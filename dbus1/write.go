@@ -1,0 +1,193 @@
+package dbus1
+
+import (
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/bus"
+)
+
+// Writing. The core wakes a peer in the goroutine of whoever sent something to it, which then writes all that is queued, many
+// messages at a time. Only when the socket is full does a goroutine of the peer's own take over and wait.
+
+const (
+	maxBatch    = 128     // messages per turn
+	maxVectors  = 256     // pieces per system call
+	maxWrite    = 1 << 20 // bytes per system call, roughly: a socket holds less
+	maxFavour   = 64      // turns that a sender's goroutine takes for one receiver before it goes back to its own work
+	controlSize = 4*maxFDsPerRead + 16
+)
+
+// delivery is the state of writing to one peer, while that is going on.
+type delivery struct {
+	pending []*bus.Message // taken from the queue and not yet written in full
+	sent    int            // bytes of pending[0] that are written
+	batch   [maxBatch]*bus.Message
+	vectors [maxVectors]unix.Iovec
+	header  unix.Msghdr
+}
+
+var deliveries = sync.Pool{New: func() any { return new(delivery) }}
+
+// Wake implements bus.Receiver.
+func (p *peer) Wake() {
+	d := deliveries.Get().(*delivery)
+	if !p.acquire() {
+		p.discard(d)
+		return
+	}
+	for range maxFavour {
+		switch p.write(d) {
+		case writeDone:
+			p.release()
+			deliveries.Put(d)
+			return
+		case writeFailed:
+			p.release()
+			p.discard(d)
+			return
+		case writeBlocked:
+			go p.writeOn(d)
+			return
+		}
+	}
+	go p.writeOn(d)
+}
+
+// writeOn goes on with a delivery, waiting for the socket where necessary.
+func (p *peer) writeOn(d *delivery) {
+	outcome := writeMore
+	err := p.raw.Write(func(uintptr) bool {
+		for outcome = p.write(d); outcome == writeMore; outcome = p.write(d) {
+		}
+		return outcome != writeBlocked
+	})
+	p.release()
+	if err != nil || outcome != writeDone {
+		p.discard(d)
+		return
+	}
+	deliveries.Put(d)
+}
+
+// discard drops what is queued for a peer whose socket is closed. It may be the last to do so.
+func (p *peer) discard(d *delivery) {
+	for {
+		p.conn.Delivered(d.pending)
+		if d.pending = p.conn.Dequeue(d.batch[:0]); len(d.pending) == 0 {
+			break
+		}
+	}
+	d.pending, d.sent = nil, 0
+	deliveries.Put(d)
+}
+
+type writeOutcome uint8
+
+const (
+	writeMore    writeOutcome = iota // something was written
+	writeDone                        // nothing is left
+	writeBlocked                     // the socket is full
+	writeFailed                      // the socket is closed
+)
+
+// write makes one system call's worth of progress.
+func (p *peer) write(d *delivery) writeOutcome {
+	if len(d.pending) == 0 {
+		if d.pending = p.conn.Dequeue(d.batch[:0]); len(d.pending) == 0 {
+			d.pending = nil
+			return writeDone
+		}
+	}
+	n, errno := p.sendmsg(d)
+	switch errno {
+	case 0:
+		p.advance(d, n)
+		return writeMore
+	case syscall.EAGAIN:
+		return writeBlocked
+	case syscall.ETOOMANYREFS:
+		// The kernel passes on no more descriptors until some are received (unix(7)). This message cannot be delivered, the next may.
+		p.server.blame.warn(p.server.log, "message dropped: too many file descriptors are in flight", "to", p.name, "from", d.pending[0].Src)
+		p.delivered(d, 1)
+		return writeMore
+	}
+	return writeFailed
+}
+
+// sendmsg writes the beginning of d.pending.
+func (p *peer) sendmsg(d *delivery) (int, syscall.Errno) {
+	d.header = unix.Msghdr{Iov: &d.vectors[0]}
+	count, size, skip := 0, 0, d.sent
+	for i, m := range d.pending {
+		if len(m.FDs) > 0 && d.sent == 0 && i == 0 {
+			control := unix.UnixRights(m.FDs...)
+			d.header.Control = &control[0]
+			d.header.SetControllen(len(control))
+		} else if len(m.FDs) > 0 && i > 0 {
+			break // descriptors travel with the first byte of a system call
+		}
+		pieces := payload(m)
+		if i > 0 && count+len(pieces) > maxVectors || size > maxWrite {
+			break
+		}
+		for _, piece := range pieces {
+			if skip >= len(piece) {
+				skip -= len(piece)
+				continue
+			}
+			v := &d.vectors[count]
+			v.Base = &piece[skip]
+			v.SetLen(len(piece) - skip)
+			size += len(piece) - skip
+			skip = 0
+			count++
+		}
+	}
+	d.header.Iovlen = uint64(count)
+	for {
+		n, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(p.fd), uintptr(unsafe.Pointer(&d.header)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if errno != syscall.EINTR {
+			clear(d.vectors[:count])
+			d.header.Control = nil
+			return int(n), errno
+		}
+	}
+}
+
+// advance notes that n bytes of d.pending are written.
+func (p *peer) advance(d *delivery, n int) {
+	n += d.sent
+	done := 0
+	for _, m := range d.pending {
+		size := 0
+		for _, piece := range payload(m) {
+			size += len(piece)
+		}
+		if n < size {
+			break
+		}
+		n -= size
+		done++
+	}
+	p.delivered(d, done)
+	d.sent = n
+}
+
+// delivered gives the first n of d.pending back.
+func (p *peer) delivered(d *delivery, n int) {
+	p.conn.Delivered(d.pending[:n])
+	d.pending = d.pending[n:]
+	d.sent = 0
+}
+
+// payload returns the pieces of m as D-Bus 1 has them.
+func payload(m *bus.Message) [][]byte {
+	if m.Notification != nil {
+		return m.Render(renderNotification)
+	}
+	return m.Payload
+}
