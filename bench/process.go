@@ -126,10 +126,7 @@ func (w *worker) failed(ctx context.Context, err error) error {
 		err = cause
 	}
 	w.stop()
-	if text := strings.TrimSpace(w.stderr.String()); text != "" {
-		return fmt.Errorf("%s: %w; it wrote: %s", w.role, err, text)
-	}
-	return fmt.Errorf("%s: %w", w.role, err)
+	return fmt.Errorf("%s: %w%s", w.role, err, quote(w.stderr.Bytes()))
 }
 
 // stop kills a worker and waits for its end. It may be called again, and by several

@@ -151,3 +151,22 @@ func TestModelOfTheCPU(t *testing.T) {
 		})
 	}
 }
+
+func TestBusThatEndsIsExplained(t *testing.T) {
+	privateTemp(t)
+	// A bus that claims to listen, and then gives up.
+	command := []string{"/bin/sh", "-c", `echo unix:path=/nonexistent >&3; exec 3>&-; echo giving up >&2; exit 7`}
+	s, err := startServer(t.Context(), Kdbus, command, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-s.ended
+	got := s.explain(errors.New("no answer")).Error()
+	for _, want := range []string{"no answer", "exit status 7", "giving up"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("error is %q and lacks %q", got, want)
+		}
+	}
+	s.stop()
+	expectEmpty(t)
+}

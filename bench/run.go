@@ -102,6 +102,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	for _, group := range rows {
 		for _, row := range group {
+			if o.Address != "" {
+				row.Target = nil // they are for comparisons
+			}
 			row.conclude()
 			r.report.Rows = append(r.report.Rows, *row)
 		}
@@ -196,6 +199,11 @@ func (r *run) once(ctx context.Context, m measurement, name string) (map[string]
 		}
 		defer server.stop()
 		s.socket, s.pid = server.socket, server.pid
+		values, err := m.measure(ctx, s)
+		if err != nil && ctx.Err() == nil {
+			err = server.explain(err)
+		}
+		return values, err
 	}
 	return m.measure(ctx, s)
 }

@@ -30,8 +30,9 @@ type server struct {
 	socket string // as in net.UnixAddr
 	pid    int
 	cmd    *exec.Cmd
-	dir    string // private directory, removed in the end
-	stderr bytes.Buffer
+	ended  chan struct{} // closed when the process has ended, if there is one
+	dir    string        // private directory, removed in the end
+	stderr bytes.Buffer  // to be read when the process has ended
 	// release ends what the bus needs of us, such as a controller. It may be nil.
 	release func()
 }
@@ -57,12 +58,33 @@ func startServer(ctx context.Context, kind string, kdbus []string, cpus *unix.CP
 	}
 	if err != nil {
 		s.stop()
-		if text := strings.TrimSpace(s.stderr.String()); text != "" {
-			err = fmt.Errorf("%w; it wrote: %s", err, text)
-		}
-		return nil, fmt.Errorf("start %s: %w", kind, err)
+		return nil, fmt.Errorf("start %s: %w%s", kind, err, quote(s.stderr.Bytes()))
 	}
 	return s, nil
+}
+
+// explain adds to an error of a client that the bus has ended, if that is so.
+func (s *server) explain(err error) error {
+	select {
+	case <-s.ended:
+		return fmt.Errorf("%w; the bus has ended (%v)%s", err, s.cmd.ProcessState, quote(s.stderr.Bytes()))
+	case <-time.After(100 * time.Millisecond):
+		// Clients see their connection close a little before the bus is gone.
+		return err
+	}
+}
+
+// quote returns the end of what a process wrote as the end of an error's text.
+func quote(text []byte) string {
+	const most = 500
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 {
+		return ""
+	}
+	if len(text) > most {
+		return "; it wrote in the end: " + string(text[len(text)-most:])
+	}
+	return "; it wrote: " + string(text)
 }
 
 // findServer returns the path of a foreign bus's program.
@@ -120,6 +142,12 @@ func (s *server) run(cpus *unix.CPUSet, command []string, side *os.File) error {
 		return err
 	}
 	s.pid = s.cmd.Process.Pid
+	s.ended = make(chan struct{})
+	go func() {
+		// How it ended is in ProcessState.
+		_ = s.cmd.Wait()
+		close(s.ended)
+	}()
 	return nil
 }
 
@@ -129,7 +157,7 @@ func (s *server) stop() {
 		// In good manners first: it may have something to clean up.
 		_ = s.cmd.Process.Signal(syscall.SIGTERM)
 		kill := time.AfterFunc(5*time.Second, func() { _ = s.cmd.Process.Kill() })
-		_ = s.cmd.Wait()
+		<-s.ended
 		kill.Stop()
 	}
 	if s.release != nil {
