@@ -37,8 +37,8 @@ func getStats(c *call) error {
 	s.set("MatchRules", rules.now)
 	s.set("PeakMatchRules", rules.peak)
 	s.set("PeakMatchRulesPerConnection", rules.peakPerConn)
-	s.set("BusNames", onBus.Names+1) // and the driver's
-	s.set("PeakBusNames", onBus.PeakNames+1)
+	s.set("BusNames", onBus.Names)
+	s.set("PeakBusNames", onBus.PeakNames)
 	s.set("PeakBusNamesPerConnection", onBus.PeakConnNames+1) // and the unique name
 	return c.reply(map[string]wire.Variant(s))
 }
