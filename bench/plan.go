@@ -25,18 +25,22 @@ var payloads = []struct {
 	{"8B", 8}, {"1KiB", 1 << 10}, {"64KiB", 64 << 10}, {"1MiB", 1 << 20}, {"8MiB", 8 << 20},
 }
 
-// plan returns all measurements of the groups in only, of all groups when it is empty.
-func plan(only []string, connections int) ([]measurement, error) {
+// plan returns all measurements of the groups in only, of all groups when it is empty,
+// with the given numbers of idle connections.
+func plan(only []string, connections []int) ([]measurement, error) {
 	for _, group := range only {
 		if !slices.Contains(Groups, group) {
 			return nil, fmt.Errorf("there is no measurement %q to do only; there are %s", group, strings.Join(Groups, ", "))
 		}
 	}
-	all := []measurement{{
-		group: "memory", id: "memory", title: fmt.Sprintf("memory per idle connection of %d", connections),
-		once: true, run: memory(connections),
-		outputs: []output{{value: valueMemory, unit: KiB, target: &Target{Bus: Kdbus, AtMost: 10}}},
-	}}
+	var all []measurement
+	for _, n := range connections {
+		all = append(all, measurement{
+			group: "memory", id: fmt.Sprintf("memory.%d", n), title: fmt.Sprintf("memory per idle connection of %d", n),
+			once: true, run: memory(n),
+			outputs: []output{{value: valueMemory, unit: KiB, target: &Target{Bus: Kdbus, AtMost: 10}}},
+		})
+	}
 	for _, pinned := range []bool{true, false} {
 		all = append(all, planModes(pinned)...)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func TestPlanHasEveryRowOnce(t *testing.T) {
-	all, err := plan(nil, 10)
+	all, err := plan(nil, []int{10, 50})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestPlanHasEveryRowOnce(t *testing.T) {
 		groups = append(groups, m.group)
 	}
 	for _, want := range []string{
-		"memory", "roundtrip.pinned.p50", "roundtrip.pinned.p99", "roundtrip.free.p50", "roundtrip.free.p99",
+		"memory.10", "memory.50", "roundtrip.pinned.p50", "roundtrip.pinned.p99", "roundtrip.free.p50", "roundtrip.free.p99",
 		"inflight.pinned", "inflight.free", "broadcast.20.pinned", "broadcast.200.free",
 		"payload.8B.free.p50", "payload.8MiB.pinned.p50", "connect.free",
 	} {
@@ -39,7 +39,7 @@ func TestPlanHasEveryRowOnce(t *testing.T) {
 }
 
 func TestPlanOfSomeGroups(t *testing.T) {
-	some, err := plan([]string{"connect", "memory"}, 10)
+	some, err := plan([]string{"connect", "memory"}, []int{10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,13 +47,13 @@ func TestPlanOfSomeGroups(t *testing.T) {
 	for _, m := range some {
 		ids = append(ids, m.id)
 	}
-	if want := []string{"memory", "connect.pinned", "connect.free"}; !slices.Equal(ids, want) {
+	if want := []string{"memory.10", "connect.pinned", "connect.free"}; !slices.Equal(ids, want) {
 		t.Errorf("plan is %v, want %v", ids, want)
 	}
 }
 
 func TestWrongOptionsAreExplained(t *testing.T) {
-	good := Options{Start: []string{Kdbus}, Kdbus: []string{"/nonexistent"}, Worker: workerCommand, Rounds: 1, Duration: time.Millisecond, Connections: 1, CPU: -1}
+	good := Options{Start: []string{Kdbus}, Kdbus: []string{"/nonexistent"}, Worker: workerCommand, Rounds: 1, Duration: time.Millisecond, Connections: []int{1}, CPU: -1}
 	for _, test := range []struct {
 		name   string
 		change func(*Options)
@@ -63,8 +63,9 @@ func TestWrongOptionsAreExplained(t *testing.T) {
 		{"address and buses", func(o *Options) { o.Address = "unix:path=/x" }, "either the address"},
 		{"no rounds", func(o *Options) { o.Rounds = 0 }, "at least 1"},
 		{"no time", func(o *Options) { o.Duration = 0 }, "from 1ms"},
-		{"no connections", func(o *Options) { o.Connections = -1 }, "at least 1"},
-		{"more connections than files", func(o *Options) { o.Connections = 1 << 40 }, "hard limit"},
+		{"no connections", func(o *Options) { o.Connections = []int{5, -1} }, "at least 1"},
+		{"no numbers of connections", func(o *Options) { o.Connections = nil }, "at least one"},
+		{"more connections than files", func(o *Options) { o.Connections = []int{1 << 40} }, "hard limit"},
 		{"unknown measurement", func(o *Options) { o.Only = []string{"speed"} }, "roundtrip"},
 		{"unknown bus", func(o *Options) { o.Start = []string{"ibus"} }, "dbus-broker"},
 		{"CPU that is not ours", func(o *Options) { o.CPU = 9999 }, "CPU 9999"},
@@ -86,7 +87,7 @@ func TestBusThatDoesNotStartIsAFailureAndTheFloorIsMeasured(t *testing.T) {
 	privateTemp(t)
 	report, err := Run(context.Background(), Options{
 		Start: []string{Kdbus}, Kdbus: []string{"/nonexistent/kdbus"}, Worker: workerCommand,
-		Only: []string{"roundtrip", "inflight"}, Rounds: 2, Duration: time.Millisecond, Connections: 1, CPU: -1,
+		Only: []string{"roundtrip", "inflight"}, Rounds: 2, Duration: time.Millisecond, Connections: []int{1}, CPU: -1,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,8 @@ type Options struct {
 	Rounds int
 	// Duration is how long one measurement takes, without its warm-up.
 	Duration time.Duration
-	// Connections is how many idle connections memory is measured with.
-	Connections int
+	// Connections are the numbers of idle connections that memory is measured with.
+	Connections []int
 	// CPU is the one that pinned measurements use, or -1 for the last we may use.
 	CPU int
 
@@ -48,8 +49,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("the number of rounds is %d; it must be at least 1", o.Rounds)
 	case o.Duration < time.Millisecond || o.Duration > 10*time.Minute:
 		return fmt.Errorf("the duration of a measurement is %v; it must be from 1ms to 10m", o.Duration)
-	case o.Connections < 1:
-		return fmt.Errorf("the number of idle connections is %d; it must be at least 1", o.Connections)
+	case len(o.Connections) == 0 || slices.Min(o.Connections) < 1:
+		return fmt.Errorf("the numbers of idle connections are %v; give at least one, all of at least 1", o.Connections)
 	}
 	return nil
 }
@@ -79,7 +80,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	// A bus that is started inherits the limit.
-	if err := raiseFileLimit(o.Connections + 64); err != nil {
+	if err := raiseFileLimit(slices.Max(o.Connections) + 64); err != nil {
 		return nil, err
 	}
 	r.report = &Report{Machine: thisMachine(), Rounds: o.Rounds, Duration: o.Duration}

@@ -15,7 +15,7 @@ import (
 func everything() Options {
 	return Options{
 		Start: []string{DBusDaemon, DBusBroker}, Worker: workerCommand,
-		Rounds: 2, Duration: 5 * time.Millisecond, Connections: 50, CPU: -1,
+		Rounds: 2, Duration: 5 * time.Millisecond, Connections: []int{50}, CPU: -1,
 	}
 }
 
