@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -202,7 +203,7 @@ func BenchmarkValidateBody(b *testing.B) {
 		{"su", []any{"org.freedesktop.DBus", uint32(7)}},
 		{"s-1KiB", []any{strings.Repeat("x", 1<<10)}},
 		{"s-1KiB-utf8", []any{strings.Repeat("€", 341)}},
-		{"as-100", []any{slicesRepeat("org.freedesktop.DBus", 100)}},
+		{"as-100", []any{slices.Repeat([]string{"org.freedesktop.DBus"}, 100)}},
 		{"a{sv}-20", []any{properties}},
 		{"ay-8MiB", []any{make([]byte, 8<<20)}},
 		{"at-8MiB", []any{make([]uint64, 1<<20)}},
@@ -222,10 +223,6 @@ func BenchmarkValidateBody(b *testing.B) {
 			}
 		})
 	}
-}
-
-func slicesRepeat(s string, n int) []string {
-	return strings.Fields(strings.Repeat(s+" ", n))
 }
 
 func TestBigEndianBodyIsNotLittleEndian(t *testing.T) {
