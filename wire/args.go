@@ -73,7 +73,7 @@ func (r *reader) skip(sig string, depth int) {
 		case 'a':
 			r.pos = r.array(sig[min(i+1, len(sig)-1)])
 		default:
-			n := int(max(1, typeSize[c]))
+			n := alignment(c) // and size
 			r.take(n, uint32(n))
 		}
 		i = next

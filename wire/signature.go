@@ -99,7 +99,7 @@ var typeSize = [256]uint8{
 	'y': 1, 'b': 4, 'n': 2, 'q': 2, 'i': 4, 'u': 4, 'x': 8, 't': 8, 'd': 8, 'h': 4,
 }
 
-// alignment of the type of which c is the first code.
+// alignment of the type of which c is the first code; 1 if there is no such type.
 func alignment(c byte) int {
 	switch c {
 	case 's', 'o', 'a':
@@ -109,7 +109,7 @@ func alignment(c byte) int {
 	case '(', '{':
 		return 8
 	}
-	return int(typeSize[c])
+	return int(max(1, typeSize[c]))
 }
 
 func signatureFault(s string) fault {

@@ -120,6 +120,26 @@ func TestArgs(t *testing.T) {
 	}
 }
 
+// A body that is not valid may yield anything, but must not keep the reader.
+func TestArgsOfInvalidBodiesEnd(t *testing.T) {
+	for name, c := range map[string]struct{ signature, body string }{
+		"array of no type":       {"aa", "00000000"},
+		"variant of such arrays": {"v", repeat("08 'vvvvvva0' 00", 20)},
+		"open struct":            {"(((", "00"},
+		"closed struct":          {")", "00"},
+		"text beyond the end":    {"ss", "ffffffff"},
+	} {
+		args := wire.NewArgs(wire.LittleEndian, c.signature, unhex(c.body))
+		n := 0
+		for _, ok := args.Next(); ok; _, ok = args.Next() {
+			n++
+		}
+		if n > len(c.signature) {
+			t.Errorf("%s: %d arguments", name, n)
+		}
+	}
+}
+
 func BenchmarkArgs(b *testing.B) {
 	data := body(b, "sa{sv}s", "a", map[string]any{"k": "v"}, "b")
 	b.ReportAllocs()
