@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/wire"
 )
 
 // Buffers for what arrives. There are two kinds. A read buffer takes a batch of small messages, of which each is then copied to memory of
@@ -29,6 +31,8 @@ type readBuffer struct {
 	control [4*maxFDsPerRead + 16]byte // a cmsghdr and the descriptors
 	header  unix.Msghdr
 	vector  unix.Iovec
+	parsed  wire.Header  // of the message being handled
+	view    matchMessage // the same, for match rules
 }
 
 var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}

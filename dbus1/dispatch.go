@@ -19,9 +19,9 @@ type message struct {
 	pieces [2][]byte
 }
 
-// message handles one complete message. raw is part of keeps, or of long, if the message is to keep that buffer; otherwise it
+// message handles one complete message. buf lends space for what is only needed meanwhile. raw is part of keeps, or of long, if the message is to keep that buffer; otherwise it
 // is only valid during the call. An error is a reason to disconnect the peer.
-func (p *peer) message(raw []byte, keeps *readBuffer, long *mapping) error {
+func (p *peer) message(buf *readBuffer, raw []byte, keeps *readBuffer, long *mapping) error {
 	m := new(message)
 	switch { // from here on the buffer is given back with the last reference to m
 	case keeps != nil:
@@ -30,7 +30,7 @@ func (p *peer) message(raw []byte, keeps *readBuffer, long *mapping) error {
 		m.Free = func(*bus.Message) { long.put() }
 	}
 	defer m.Release()
-	h := &p.header
+	h := &buf.parsed
 	bodyAt, err := h.Parse(raw)
 	if err != nil {
 		return err
@@ -46,15 +46,15 @@ func (p *peer) message(raw []byte, keeps *readBuffer, long *mapping) error {
 	p.stats.bytes.Add(uint64(len(raw)))
 	p.stats.fds.Add(uint64(h.UnixFDs))
 	if p.conn == nil {
-		return p.hello(m, h, body)
+		return p.hello(m, &buf.view, h, body)
 	}
-	p.fill(m, h, body, keeps != nil || long != nil)
+	p.fill(m, &buf.view, h, body, keeps != nil || long != nil)
 	return p.route(m, h, body)
 }
 
 // fill makes the envelope of a message, with the header written anew: that is how the true sender gets into it, and how
 // fields that nobody here has checked are left out.
-func (p *peer) fill(m *message, h *wire.Header, body []byte, owned bool) {
+func (p *peer) fill(m *message, view *matchMessage, h *wire.Header, body []byte, owned bool) {
 	h.Sender = p.name
 	size := headerBound(h)
 	if !owned {
@@ -70,10 +70,10 @@ func (p *peer) fill(m *message, h *wire.Header, body []byte, owned bool) {
 		m.pieces[0] = append(b, body...)
 	}
 	m.Cookie = uint64(h.Serial)
-	senders, destinations := p.view.Senders[:0], p.view.Destinations[:0]
-	p.view.reset()
-	p.view.Header, p.view.Body, p.view.Senders, p.view.Destinations = h, body, senders, destinations
-	m.View = &p.view
+	senders, destinations := view.Senders[:0], view.Destinations[:0]
+	view.reset()
+	view.Header, view.Body, view.Senders, view.Destinations = h, body, senders, destinations
+	m.View = view
 	switch h.Type {
 	case wire.TypeMethodCall:
 		if h.Flags&wire.NoReplyExpected == 0 {

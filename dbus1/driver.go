@@ -217,7 +217,7 @@ func (p *peer) deliver(h *wire.Header, body []byte, fds []int) error {
 var errNotJoined = dbusErrorf("AccessDenied", "Client tried to send a message other than %s without being registered", "Hello")
 
 // hello handles the first message of a peer.
-func (p *peer) hello(m *message, h *wire.Header, body []byte) error {
+func (p *peer) hello(m *message, view *matchMessage, h *wire.Header, body []byte) error {
 	if h.Destination != driverName {
 		return errNotHello
 	}
@@ -248,7 +248,7 @@ func (p *peer) hello(m *message, h *wire.Header, body []byte) error {
 		return err
 	}
 	p.conn, p.name = conn, conn.UniqueName()
-	p.fill(m, h, body, false)
+	p.fill(m, view, h, body, false)
 	m.DstName = driverName
 	if err := conn.SendToBus(&m.Message); err != nil {
 		return err

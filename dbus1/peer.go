@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -13,32 +13,30 @@ import (
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/meta"
-	"github.com/kdbus-go/kdbus/wire"
 )
 
-// peer is one connected program. One goroutine, in run, drives it: it alone touches the fields of reading and
-// dispatching. The socket is also written to by the goroutines of those who send to the peer; it is closed when
-// the last of them lets go of it.
+// peer is one connected program. Whoever has the turn reads from it and dispatches what was read: that goroutine alone
+// touches the fields in question. The socket is also written to by the goroutines of those who send to the
+// peer; it is closed when the last of them lets go of it.
 type peer struct {
 	server *Server
-	file   *os.File
-	raw    syscall.RawConn
+	id     uint64 // for the poller
 	fd     int
-	users  atomic.Int32 // of file: run and whoever writes
+	users  atomic.Int32 // of fd: the reader and whoever writes
+	turn   turn
 
 	creds    meta.Creds
 	known    bool        // creds are the peer's: it is not anonymous
+	takesFDs bool        // as negotiated
+	complete bool        // it has said Hello, and the server has counted it
 	auth     *sasl       // nil once the peer is authenticated
 	deadline *time.Timer // for saying Hello; nil afterwards
-	takesFDs bool
-	conn     *bus.Conn // nil before Hello
-	name     string    // the unique name, once there is conn
-	complete bool      // it has said Hello, and the server has counted it
+	conn     *bus.Conn   // nil before Hello
+	name     string      // the unique name, once there is conn
 
-	in     reader
-	header wire.Header  // of the message being handled
-	view   matchMessage // the same, for match rules
-	end    error        // why reading ended
+	in  reader
+	out writer
+	end error // why reading ended
 
 	stats traffic
 }
@@ -48,29 +46,20 @@ type traffic struct {
 	messages, bytes, fds atomic.Uint64
 }
 
-func newPeer(s *Server, file *os.File, guid string) (*peer, error) {
-	raw, err := file.SyscallConn()
+// newPeer makes a peer of a connected socket, which it owns unless there is an error.
+func newPeer(s *Server, fd int, guid string) (*peer, error) {
+	creds, err := meta.Socket(fd).Creds()
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{server: s, file: file, raw: raw}
+	p := &peer{server: s, fd: fd, creds: creds}
 	p.users.Store(1)
-	var credsErr error
-	if err := raw.Control(func(fd uintptr) {
-		p.fd = int(fd)
-		p.creds, credsErr = meta.Socket(fd).Creds()
-	}); err != nil {
-		return nil, err
-	}
-	if credsErr != nil {
-		return nil, credsErr
-	}
 	p.auth = newSASL(saslConfig{
 		ServerGUID: guid,
 		External:   true,
 		Anonymous:  s.config.AllowAnonymous,
 		UnixFD:     true,
-	}, p.creds.UID, true)
+	}, creds.UID, true)
 	return p, nil
 }
 
@@ -90,7 +79,7 @@ func (p *peer) acquire() bool {
 // release lets go of the socket.
 func (p *peer) release() {
 	if p.users.Add(-1) == 0 {
-		p.file.Close()
+		unix.Close(p.fd)
 	}
 }
 
@@ -102,22 +91,64 @@ func (p *peer) hangUp() {
 	}
 }
 
-// run drives the peer until it has left.
-func (p *peer) run() {
+// expect gives the peer a limited time to say Hello.
+func (p *peer) expectHello() {
 	p.deadline = time.AfterFunc(p.server.limits.AuthTimeout, func() {
 		p.server.blame.warn(p.server.log, "disconnecting a peer that has not said Hello in time",
 			"pid", p.creds.PID, "uid", p.creds.UID, "auth_timeout", p.server.limits.AuthTimeout)
 		p.hangUp()
 	})
-	// One call of Read lasts as long as the connection: it waits whenever readable returns false, and, other than
-	// several calls would, never loses a wake-up.
-	if err := p.raw.Read(p.readable); err != nil && p.end == nil {
-		p.end = err
-	}
-	p.leave()
 }
 
-// leave takes the peer off the bus.
+// ready implements socket.
+func (p *peer) ready(events uint32) (started bool) {
+	if events&(unix.EPOLLOUT|hungUp) != 0 {
+		started = p.writable()
+	}
+	news := uint32(turnNews)
+	if events&hungUp != 0 {
+		news |= turnHangUp
+	}
+	if events&(unix.EPOLLIN|hungUp) == 0 || !p.turn.take(news) {
+		return started
+	}
+	if p.read(readsPerTurn) {
+		return started
+	}
+	go func() {
+		for !p.read(readsPerTurn) {
+			runtime.Gosched()
+		}
+	}()
+	return true
+}
+
+// read reads and dispatches while there is something, up to budget batches. It returns true when it has given the turn
+// back or the peer has left, and false if there may be more. The caller has the turn.
+func (p *peer) read(budget int) (done bool) {
+	for {
+		toEnd := p.turn.news()&turnHangUp != 0
+		for drained := false; !drained; budget-- {
+			if budget == 0 {
+				p.turn.take(turnNews)
+				if toEnd {
+					p.turn.take(turnHangUp)
+				}
+				return false
+			}
+			drained = p.readBatch(toEnd)
+			if p.end != nil {
+				p.leave()
+				return true
+			}
+		}
+		if p.turn.end() {
+			return true
+		}
+	}
+}
+
+// leave takes the peer off the bus. The turn is never given back.
 func (p *peer) leave() {
 	unix.Shutdown(p.fd, unix.SHUT_RDWR)
 	if p.deadline != nil {
@@ -126,12 +157,14 @@ func (p *peer) leave() {
 	if p.end != nil && !errors.Is(p.end, io.EOF) && !errors.Is(p.end, syscall.ECONNRESET) && !errors.Is(p.end, syscall.EPIPE) {
 		p.server.blame.warn(p.server.log, "disconnecting a peer", "reason", p.end, "name", p.name, "pid", p.creds.PID, "uid", p.creds.UID)
 	}
+	p.server.poller.remove(p.id)
 	p.in.drop()
+	p.stopWriting()
 	if p.conn != nil {
 		p.conn.Close()
 		p.conn.Flush()
 	}
-	p.server.remove(p, p.complete)
+	p.server.remove(p)
 	p.release()
 }
 

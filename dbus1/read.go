@@ -44,48 +44,47 @@ func closeAll(fds []int) {
 	}
 }
 
-// readable is called when there may be something to read, and reads and handles all there is. It returns true when the connection has
-// ended, for the reason in p.end.
-func (p *peer) readable(uintptr) (ended bool) {
+// readBatch reads once and handles the messages that are complete. It returns true when there is nothing left to read for now; with
+// toEnd, only when that is certain: otherwise an event will tell. When the connection has ended, p.end is set.
+func (p *peer) readBatch(toEnd bool) (drained bool) {
 	buf := readBuffers.Get().(*readBuffer)
 	have := copy(buf.data[:], p.in.partial)
 	p.in.partial = nil
-	for {
-		target := buf.data[have:]
-		if p.in.long != nil {
-			target = p.in.long.data[p.in.got:p.in.size]
-		}
-		n, err := p.receive(buf, target)
-		switch {
-		case err == syscall.EAGAIN:
-			if have > 0 {
-				p.in.partial = append([]byte(nil), buf.data[:have]...)
-			}
-			p.watchFDs()
-			readBuffers.Put(buf)
-			return false
-		case err == nil && p.in.long != nil:
-			if p.in.got += n; p.in.got == p.in.size {
-				err = p.longMessage()
-			}
-		case err == nil:
-			buf, have, err = p.consume(buf, have+n)
-		}
-		if p.conn != nil {
-			p.conn.Flush()
-		}
-		if err != nil {
-			p.end = err
-			if buf != nil {
-				readBuffers.Put(buf)
-			}
-			return true
-		}
+	target := buf.data[have:]
+	if p.in.long != nil {
+		target = p.in.long.data[p.in.got:p.in.size]
 	}
+	n, fds, err := p.receive(buf, target)
+	switch {
+	case err == syscall.EAGAIN:
+		drained = true
+	case err != nil:
+		p.end = err
+	case p.in.long != nil:
+		if p.in.got += n; p.in.got == p.in.size {
+			p.end = p.longMessage(buf)
+		}
+	default:
+		buf, have, p.end = p.consume(buf, have+n)
+	}
+	if p.conn != nil {
+		p.conn.Flush()
+	}
+	if p.end == nil {
+		if p.in.long == nil && have > 0 {
+			p.in.partial = append([]byte(nil), buf.data[:have]...)
+		}
+		p.watchFDs()
+	}
+	if buf != nil {
+		readBuffers.Put(buf)
+	}
+	// A read that was not filled has emptied the socket, unless it ended behind descriptors.
+	return drained || n < len(target) && fds == 0 && !toEnd
 }
 
-// receive reads into target, at most once, without waiting. Descriptors that come along are added to p.in.fds.
-func (p *peer) receive(buf *readBuffer, target []byte) (int, error) {
+// receive reads into target, at most once, without waiting. Descriptors that come along are added to p.in.fds and counted.
+func (p *peer) receive(buf *readBuffer, target []byte) (n, fds int, err error) {
 	buf.vector.Base = unsafe.SliceData(target)
 	buf.vector.SetLen(len(target))
 	h := &buf.header
@@ -98,24 +97,24 @@ func (p *peer) receive(buf *readBuffer, target []byte) (int, error) {
 		case errno == syscall.EINTR:
 			continue
 		case errno != 0:
-			return 0, errno
+			return 0, 0, errno
 		case h.Controllen > 0 || h.Flags&unix.MSG_CTRUNC != 0:
-			if err := p.takeFDs(buf); err != nil {
-				return 0, err
+			if fds, err = p.takeFDs(buf); err != nil {
+				return 0, fds, err
 			}
 		}
 		if n == 0 {
-			return 0, io.EOF
+			return 0, fds, io.EOF
 		}
-		return int(n), nil
+		return int(n), fds, nil
 	}
 }
 
-// takeFDs collects the descriptors that arrived in buf.
-func (p *peer) takeFDs(buf *readBuffer) error {
+// takeFDs collects the descriptors that arrived in buf, and counts them.
+func (p *peer) takeFDs(buf *readBuffer) (count int, err error) {
 	messages, err := unix.ParseSocketControlMessage(buf.control[:buf.header.Controllen])
 	if err != nil {
-		return fmt.Errorf("read control message: %w", err)
+		return 0, fmt.Errorf("read control message: %w", err)
 	}
 	for _, m := range messages {
 		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_RIGHTS {
@@ -123,14 +122,15 @@ func (p *peer) takeFDs(buf *readBuffer) error {
 		}
 		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
-			return fmt.Errorf("read file descriptors: %w", err)
+			return count, fmt.Errorf("read file descriptors: %w", err)
 		}
 		p.in.fds = append(p.in.fds, fds...)
+		count += len(fds)
 	}
 	if buf.header.Flags&unix.MSG_CTRUNC != 0 {
-		return errors.New("file descriptors were lost: this process has too many open files")
+		return count, errors.New("file descriptors were lost: this process has too many open files")
 	}
-	return nil
+	return count, nil
 }
 
 // consume handles all complete messages (or lines of authentication) in the first have bytes of buf, and moves what is left to the
@@ -153,7 +153,7 @@ func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 		if size >= takeAlong && owner == nil {
 			owner, keeps = buf, buf
 		}
-		if err := p.message(rest[:size:size], keeps, nil); err != nil {
+		if err := p.message(buf, rest[:size:size], keeps, nil); err != nil {
 			return nil, 0, err
 		}
 		rest = rest[size:]
@@ -204,10 +204,10 @@ func (p *peer) startLong(beginning []byte, size int) error {
 }
 
 // longMessage handles the message in p.in.long, which is complete.
-func (p *peer) longMessage() error {
+func (p *peer) longMessage(buf *readBuffer) error {
 	m, size := p.in.long, p.in.size
 	p.in.long, p.in.size, p.in.got = nil, 0, 0
-	if err := p.message(m.data[:size:size], nil, m); err != nil {
+	if err := p.message(buf, m.data[:size:size], nil, m); err != nil {
 		return err
 	}
 	return p.checkFDs(false)

@@ -2,14 +2,12 @@ package dbus1
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -85,6 +83,7 @@ type Config struct {
 // A Server speaks D-Bus 1 to the peers of one endpoint. Safe for concurrent use.
 type Server struct {
 	config   Config
+	poller   *poller
 	limits   Limits
 	bus      *bus.Bus
 	busLimit bus.Limits
@@ -97,17 +96,23 @@ type Server struct {
 
 	mu          sync.Mutex
 	environment map[string]string // what UpdateActivationEnvironment has set
-	slot        *sync.Cond        // signalled when a peer leaves or says Hello, and at Shutdown
 	peers       map[*peer]struct{}
 	incomplete  int
-	listeners   map[*os.File]struct{}
+	listeners   map[*listener]struct{}
 	closed      bool
-	running     sync.WaitGroup
+	running     sync.WaitGroup // calls of Serve, and peers
+	working     sync.WaitGroup // the poller
+	halt        sync.Once
 }
 
-// NewServer makes a server.
-func NewServer(config Config) *Server {
+// NewServer makes a server, to be ended by Shutdown.
+func NewServer(config Config) (*Server, error) {
+	poller, err := newPoller()
+	if err != nil {
+		return nil, fmt.Errorf("make a D-Bus server: %w", err)
+	}
 	s := &Server{
+		poller:    poller,
 		config:    config,
 		limits:    config.Limits.withDefaults(),
 		bus:       config.Endpoint.Bus(),
@@ -115,7 +120,7 @@ func NewServer(config Config) *Server {
 		log:       config.Log,
 		uid:       uint32(os.Getuid()),
 		peers:     make(map[*peer]struct{}),
-		listeners: make(map[*os.File]struct{}),
+		listeners: make(map[*listener]struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -123,165 +128,33 @@ func NewServer(config Config) *Server {
 	if s.config.AllowUser == nil {
 		s.config.AllowUser = func(uid uint32) bool { return uid == s.uid || uid == 0 }
 	}
-	s.slot = sync.NewCond(&s.mu)
 	s.busLimit = bus.Limits{
 		Quota:    bus.Quota{Bytes: s.limits.MaxQueueBytes, FDs: s.limits.MaxQueueFDs},
 		MaxNames: s.limits.MaxNames,
 		MaxCalls: s.limits.MaxPendingReplies,
 	}
-	return s
+	s.working.Go(poller.run)
+	return s, nil
 }
 
-// ErrServerClosed is returned by Serve after Shutdown.
-var ErrServerClosed = errors.New("dbus1: server closed")
-
-// Serve accepts connections on l until Shutdown is called, and returns ErrServerClosed then, or what was wrong with l, which stays
-// the caller's to close. guid identifies the listening address to its clients, 32 hexadecimal digits. When the process is out of
-// file descriptors, Serve waits until there are some again. One server may serve several listeners.
-func (s *Server) Serve(l *net.UnixListener, guid string) error {
-	listener, err := dupListener(l)
-	if err != nil {
-		return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
-	}
-	defer listener.Close()
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return ErrServerClosed
-	}
-	s.listeners[listener] = struct{}{}
-	s.running.Add(1)
-	s.mu.Unlock()
-	defer s.running.Done()
-	defer func() {
-		s.mu.Lock()
-		delete(s.listeners, listener)
-		s.mu.Unlock()
-	}()
-	raw, err := listener.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
-	}
-	for {
-		if !s.awaitSlot() {
-			return ErrServerClosed
-		}
-		fd, err := accept(raw)
-		switch {
-		case err == nil:
-			s.start(os.NewFile(uintptr(fd), "D-Bus connection"), guid)
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-			s.blame.warn(s.log, "not accepting connections until a peer leaves: out of resources", "error", err, "address", l.Addr())
-			if !s.awaitLeave() {
-				return ErrServerClosed
-			}
-		case errors.Is(err, syscall.ECONNABORTED):
-		case s.isClosed():
-			return ErrServerClosed
-		default:
-			return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
-		}
-	}
-}
-
-// dupListener returns the listening socket as a file, which, other than a net.Listener, lets itself be waited for.
-func dupListener(l *net.UnixListener) (*os.File, error) {
-	raw, err := l.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var dup int
-	var dupErr error
-	if err := raw.Control(func(fd uintptr) { dup, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
-		return nil, err
-	}
-	if dupErr != nil {
-		return nil, dupErr
-	}
-	return os.NewFile(uintptr(dup), "D-Bus listener"), nil
-}
-
-// accept waits for a connection. Its descriptor does not block and is closed on exec.
-func accept(raw syscall.RawConn) (fd int, err error) {
-	waitErr := raw.Read(func(listener uintptr) bool {
-		for {
-			fd, _, err = unix.Accept4(int(listener), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			if err != syscall.EINTR {
-				return err != syscall.EAGAIN
-			}
-		}
-	})
-	if waitErr != nil {
-		return -1, waitErr
-	}
-	return fd, err
-}
-
-// ServeConn serves one socket that is already connected, and returns. The server closes it. guid is what Serve takes.
+// ServeConn serves one socket that is already connected, and returns. c is closed; the server has a descriptor of its own. guid
+// is what Serve takes.
 func (s *Server) ServeConn(c *net.UnixConn, guid string) error {
-	file, err := c.File()
-	c.Close()
+	defer c.Close()
+	fd, err := dupDescriptor(c)
 	if err != nil {
 		return fmt.Errorf("serve a connection: %w", err)
 	}
-	if err := unix.SetNonblock(int(file.Fd()), true); err != nil {
-		file.Close()
-		return fmt.Errorf("serve a connection: %w", err)
-	}
-	fd, err := unix.FcntlInt(file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	file.Close()
-	if err != nil {
-		return fmt.Errorf("serve a connection: %w", err)
-	}
-	s.start(os.NewFile(uintptr(fd), "D-Bus connection"), guid)
+	s.start(fd, guid)
 	return nil
 }
 
-// awaitSlot waits until another peer may connect; false means that the server is closed.
-func (s *Server) awaitSlot() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.incomplete >= s.limits.MaxIncompleteConnections && !s.closed {
-		s.log.Warn("not accepting connections until those that are being set up are done",
-			"waiting", s.incomplete, "max_incomplete_connections", s.limits.MaxIncompleteConnections)
-	}
-	for s.incomplete >= s.limits.MaxIncompleteConnections && !s.closed {
-		s.slot.Wait()
-	}
-	return !s.closed
-}
-
-// outOfFilesRetry is how long to wait for file descriptors if no peer leaves: others of this process may free some.
-const outOfFilesRetry = time.Second
-
-// awaitLeave waits until a peer has left or some time has passed; false means that the server is closed.
-func (s *Server) awaitLeave() bool {
-	var expired atomic.Bool
-	timer := time.AfterFunc(outOfFilesRetry, func() {
-		expired.Store(true)
-		s.slot.Broadcast()
-	})
-	defer timer.Stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for n := len(s.peers); len(s.peers) >= n && !s.closed && !expired.Load(); {
-		s.slot.Wait()
-	}
-	return !s.closed
-}
-
-func (s *Server) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
-
-// start makes a peer of a connected socket and lets it run.
-func (s *Server) start(file *os.File, guid string) {
-	p, err := newPeer(s, file, guid)
+// start makes a peer of a connected socket and watches it.
+func (s *Server) start(fd int, guid string) {
+	p, err := newPeer(s, fd, guid)
 	if err != nil {
 		s.blame.warn(s.log, "connection refused", "error", err)
-		file.Close()
+		unix.Close(fd)
 		return
 	}
 	s.mu.Lock()
@@ -294,10 +167,12 @@ func (s *Server) start(file *os.File, guid string) {
 	s.incomplete++
 	s.running.Add(1)
 	s.mu.Unlock()
-	go func() {
-		defer s.running.Done()
-		p.run()
-	}()
+	p.expectHello()
+	p.id = s.poller.register(p)
+	if err := s.poller.add(p.id, fd, watched); err != nil {
+		p.end = err
+		p.leave()
+	}
 }
 
 // completed counts a peer that has said Hello.
@@ -308,19 +183,20 @@ func (s *Server) completed() error {
 		return errTooManyConnections
 	}
 	s.incomplete--
-	s.slot.Broadcast()
+	s.resumeAccepting()
 	return nil
 }
 
 // remove takes off a peer that has left.
-func (s *Server) remove(p *peer, complete bool) {
+func (s *Server) remove(p *peer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.peers, p)
-	if !complete {
+	if !p.complete {
 		s.incomplete--
 	}
-	s.slot.Broadcast()
+	s.resumeAccepting()
+	s.running.Done()
 }
 
 // counts returns how many peers have said Hello and how many have not.
@@ -335,16 +211,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	for l := range s.listeners {
-		l.Close()
+		l.end(ErrServerClosed)
 	}
 	for p := range s.peers {
 		p.hangUp()
 	}
-	s.slot.Broadcast()
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		s.running.Wait()
+		s.halt.Do(func() {
+			s.poller.halt()
+			s.working.Wait()
+			s.poller.close()
+		})
 		close(done)
 	}()
 	select {

@@ -32,6 +32,14 @@ type delivery struct {
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 
+// writer is what is kept of a peer's output while its socket is full.
+type writer struct {
+	mu      sync.Mutex
+	blocked *delivery // waits for space
+	watched bool      // the poller watches for space
+	closed  bool
+}
+
 // Wake implements bus.Receiver.
 func (p *peer) Wake() {
 	d := deliveries.Get().(*delivery)
@@ -39,38 +47,86 @@ func (p *peer) Wake() {
 		p.discard(d)
 		return
 	}
+	if !p.proceed(d) {
+		go p.proceedOn(d)
+	}
+}
+
+// proceed writes until nothing is left, the socket is full, or it is somebody else's turn to use this goroutine, and then returns
+// false. The caller has acquired the socket for the delivery.
+func (p *peer) proceed(d *delivery) (done bool) {
 	for range maxFavour {
 		switch p.write(d) {
 		case writeDone:
-			p.release()
-			deliveries.Put(d)
-			return
+			p.finish(d)
+			return true
 		case writeFailed:
 			p.release()
 			p.discard(d)
-			return
+			return true
 		case writeBlocked:
-			go p.writeOn(d)
-			return
+			p.block(d)
+			return true
 		}
 	}
-	go p.writeOn(d)
+	return false
 }
 
-// writeOn goes on with a delivery, waiting for the socket where necessary.
-func (p *peer) writeOn(d *delivery) {
-	outcome := writeMore
-	err := p.raw.Write(func(uintptr) bool {
-		for outcome = p.write(d); outcome == writeMore; outcome = p.write(d) {
-		}
-		return outcome != writeBlocked
-	})
-	p.release()
-	if err != nil || outcome != writeDone {
+// proceedOn is proceed in a goroutine of its own.
+func (p *peer) proceedOn(d *delivery) {
+	for !p.proceed(d) {
+	}
+}
+
+// block leaves the delivery to the poller, which comes back with writable.
+func (p *peer) block(d *delivery) {
+	p.out.mu.Lock()
+	if p.out.closed {
+		p.out.mu.Unlock()
+		p.release()
 		p.discard(d)
 		return
 	}
+	p.out.blocked, p.out.watched = d, true
+	p.server.poller.change(p.id, p.fd, watched|unix.EPOLLOUT)
+	p.out.mu.Unlock()
+}
+
+// finish ends a delivery that wrote everything there was.
+func (p *peer) finish(d *delivery) {
 	deliveries.Put(d)
+	p.out.mu.Lock()
+	if p.out.watched && p.out.blocked == nil && !p.out.closed {
+		p.out.watched = false
+		p.server.poller.change(p.id, p.fd, watched)
+	}
+	p.out.mu.Unlock()
+	p.release()
+}
+
+// writable goes on with a delivery when there is space. It returns true if a goroutine was started to do so.
+func (p *peer) writable() (busy bool) {
+	p.out.mu.Lock()
+	d := p.out.blocked
+	p.out.blocked = nil
+	p.out.mu.Unlock()
+	if d == nil || p.proceed(d) {
+		return false
+	}
+	go p.proceedOn(d)
+	return true
+}
+
+// stopWriting drops what waits for space, for good.
+func (p *peer) stopWriting() {
+	p.out.mu.Lock()
+	d := p.out.blocked
+	p.out.blocked, p.out.closed = nil, true
+	p.out.mu.Unlock()
+	if d != nil {
+		p.release()
+		p.discard(d)
+	}
 }
 
 // discard drops what is queued for a peer whose socket is closed. It may be the last to do so.

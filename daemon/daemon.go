@@ -1,0 +1,202 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/kdbus-go/kdbus/address"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/dbus1"
+)
+
+// Config says what bus to start. The zero value is a bus at [DefaultAddress] with
+// dbus-daemon's limits for clients of the user who starts it.
+type Config struct {
+	// Addresses are the D-Bus addresses to listen on, all of them. Each may be a list
+	// separated by semicolons, of which the first that can be opened is used. See
+	// address.Address.Listenable for what is possible. Without any, DefaultAddress.
+	Addresses []string
+	// Log receives what an administrator wants to know; nil discards it.
+	Log *slog.Logger
+	// MachineID is what GetMachineId answers, 32 hexadecimal digits. Without one it is
+	// read from /etc/machine-id or /var/lib/dbus/machine-id; on a machine that has
+	// neither, GetMachineId fails and everything else works.
+	MachineID string
+	// AllowAnonymous admits clients that do not say who they are.
+	AllowAnonymous bool
+	// Limits are the D-Bus 1 front-end's; zero fields mean dbus-daemon's defaults.
+	Limits dbus1.Limits
+}
+
+// DefaultAddress is where a bus listens that was not told where: unix:runtime=yes when
+// the environment has XDG_RUNTIME_DIR, else unix:tmpdir=/tmp.
+func DefaultAddress() string {
+	if os.Getenv("XDG_RUNTIME_DIR") != "" {
+		return "unix:runtime=yes"
+	}
+	return "unix:tmpdir=/tmp"
+}
+
+// Daemon is a running bus. Its methods are safe for concurrent use.
+type Daemon struct {
+	log    *slog.Logger
+	server *dbus1.Server
+	doors  []*door
+	dir    string // to be removed at the end; "" when there is none
+
+	shutdown sync.Once
+	done     chan struct{} // closed when nothing is left
+	failed   chan error    // why the first door broke; holds one
+}
+
+// door is a socket that the server accepts on. Each address has a GUID of its own
+// (specification, "Server Addresses").
+type door struct {
+	*listener
+	guid   string
+	served chan struct{} // closed when Serve has returned
+}
+
+// Start opens all addresses and serves clients until [Daemon.Shutdown]. When it
+// returns without error, every socket listens; else nothing is left behind.
+func Start(config Config) (*Daemon, error) { return start(config, "") }
+
+// start is Start for a daemon that removes dir when it ends.
+func start(config Config, dir string) (*Daemon, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(config.Addresses) == 0 {
+		config.Addresses = []string{DefaultAddress()}
+	}
+	if config.MachineID == "" {
+		id, err := readMachineID(machineIDFiles)
+		if err != nil {
+			config.Log.Warn("no machine id, GetMachineId will fail", "error", err)
+		}
+		config.MachineID = id
+	}
+	d := &Daemon{log: config.Log, dir: dir, done: make(chan struct{}), failed: make(chan error, 1)}
+	listeners, err := listenAll(config.Addresses, config.Log)
+	if err != nil {
+		return nil, err
+	}
+	subscriptions := dbus1.NewSubscriptions()
+	b := bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{
+		Name:    fmt.Sprintf("%d-bus", os.Getuid()),
+		Indexes: []bus.Index{subscriptions},
+	})
+	d.server, err = dbus1.NewServer(dbus1.Config{
+		Endpoint:       b.Endpoint(),
+		Subscriptions:  subscriptions,
+		Log:            config.Log,
+		MachineID:      config.MachineID,
+		AllowAnonymous: config.AllowAnonymous,
+		Limits:         config.Limits,
+	})
+	if err != nil {
+		for _, l := range listeners {
+			err = errors.Join(err, l.close())
+		}
+		return nil, err
+	}
+	for _, l := range listeners {
+		d.open(l)
+	}
+	return d, nil
+}
+
+// listenAll opens every list of addresses or none.
+func listenAll(lists []string, log *slog.Logger) ([]*listener, error) {
+	var out []*listener
+	for _, list := range lists {
+		opened, err := listen(list, log)
+		if err != nil {
+			for _, l := range out {
+				err = errors.Join(err, l.close())
+			}
+			return nil, err
+		}
+		out = append(out, opened...)
+	}
+	return out, nil
+}
+
+// open serves clients on l.
+func (d *Daemon) open(l *listener) {
+	o := &door{listener: l, guid: newGUID(), served: make(chan struct{})}
+	d.doors = append(d.doors, o)
+	go func() {
+		defer close(o.served)
+		err := d.server.Serve(l.UnixListener, o.guid)
+		if err == nil || errors.Is(err, dbus1.ErrServerClosed) {
+			return
+		}
+		select {
+		case d.failed <- fmt.Errorf("serve %s: %w", l.address, err):
+		default:
+		}
+	}()
+}
+
+// newGUID returns a fresh identity for a listening address (specification, "UUIDs").
+func newGUID() string {
+	var id [16]byte
+	rand.Read(id[:]) // never fails
+	return hex.EncodeToString(id[:])
+}
+
+// Addresses returns where clients can connect, one connectable address with its guid
+// for each socket, in the order of Config.Addresses.
+func (d *Daemon) Addresses() []address.Address {
+	list := make([]address.Address, len(d.doors))
+	for i, o := range d.doors {
+		list[i] = o.address.With("guid", o.guid)
+	}
+	return list
+}
+
+// Address returns Addresses as one string, for DBUS_SESSION_BUS_ADDRESS and the like.
+func (d *Daemon) Address() string { return address.Format(d.Addresses()) }
+
+// Wait returns when the daemon has ended: with nil after [Daemon.Shutdown], else with
+// the reason why a socket could not be served any longer. In the second case the
+// daemon has been shut down as a whole.
+func (d *Daemon) Wait() error {
+	select {
+	case err := <-d.failed:
+		d.Shutdown()
+		return err
+	case <-d.done:
+		return nil
+	}
+}
+
+// Shutdown removes the sockets, disconnects all clients, and returns when no goroutine
+// and no file of the daemon is left. It may be called again; every call waits.
+func (d *Daemon) Shutdown() {
+	d.shutdown.Do(func() {
+		for _, o := range d.doors {
+			if err := o.close(); err != nil {
+				d.log.Warn("cannot remove a socket", "address", o.address.String(), "error", err)
+			}
+		}
+		d.server.Shutdown(context.Background())
+		for _, o := range d.doors {
+			<-o.served
+		}
+		if d.dir != "" {
+			if err := os.RemoveAll(d.dir); err != nil {
+				d.log.Warn("cannot remove the private directory", "error", err)
+			}
+		}
+		close(d.done)
+	})
+	<-d.done
+}

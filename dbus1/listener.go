@@ -1,0 +1,168 @@
+package dbus1
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrServerClosed is returned by Serve after Shutdown.
+var ErrServerClosed = errors.New("dbus1: server closed")
+
+// listener is a listening socket. It is watched for one event at a time, so that accepting pauses by not watching again.
+type listener struct {
+	server *Server
+	id     uint64 // for the poller
+	fd     int
+	guid   string
+	ended  chan error // gets why accepting ended, once
+
+	paused bool // guarded by Server.mu: not watched until a peer leaves or says Hello
+}
+
+const (
+	listenerEvents = unix.EPOLLIN | unix.EPOLLONESHOT
+	// acceptsPerTurn is how many connections a worker accepts before it looks after the others.
+	acceptsPerTurn = 16
+	// outOfFilesRetry is how long to wait for file descriptors if no peer leaves: others of this process may free some.
+	outOfFilesRetry = time.Second
+)
+
+// Serve accepts connections on l until Shutdown is called, and returns ErrServerClosed then, or what was wrong with l, which stays
+// the caller's to close. guid identifies the listening address to its clients, 32 hexadecimal digits. When the process is out of
+// file descriptors, or too many connections are being set up, accepting pauses. One server may serve several listeners.
+func (s *Server) Serve(l *net.UnixListener, guid string) error {
+	fd, err := dupDescriptor(l)
+	if err != nil {
+		return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
+	}
+	defer unix.Close(fd)
+	own := &listener{server: s, fd: fd, guid: guid, ended: make(chan error, 1)}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrServerClosed
+	}
+	s.listeners[own] = struct{}{}
+	s.running.Add(1)
+	s.mu.Unlock()
+	defer s.running.Done()
+	own.id = s.poller.register(own)
+	err = s.poller.add(own.id, fd, listenerEvents)
+	if err == nil {
+		err = <-own.ended
+	}
+	s.poller.remove(own.id)
+	s.mu.Lock()
+	delete(s.listeners, own)
+	s.mu.Unlock()
+	if errors.Is(err, ErrServerClosed) {
+		return err
+	}
+	return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
+}
+
+// dupDescriptor returns a descriptor of its own for a socket of package net.
+func dupDescriptor(socket syscall.Conn) (int, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var fd int
+	var dupErr error
+	if err := raw.Control(func(of uintptr) { fd, dupErr = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return -1, err
+	}
+	return fd, dupErr
+}
+
+// end makes Serve return. Server.mu is held, which also keeps the descriptor open meanwhile.
+func (l *listener) end(err error) {
+	select {
+	case l.ended <- err:
+	default:
+	}
+}
+
+// ready implements socket.
+func (l *listener) ready(uint32) (started bool) {
+	s := l.server
+	for range acceptsPerTurn {
+		if l.pauseIfFull() {
+			return false
+		}
+		fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			s.start(fd, l.guid)
+		case syscall.EAGAIN, syscall.ECONNABORTED, syscall.EINTR:
+			l.watch()
+			return false
+		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+			l.pause(err)
+			return false
+		default:
+			s.mu.Lock()
+			l.end(err)
+			s.mu.Unlock()
+			return false
+		}
+	}
+	l.watch()
+	return false
+}
+
+// watch asks for the next event.
+func (l *listener) watch() {
+	l.server.mu.Lock()
+	defer l.server.mu.Unlock()
+	l.watchLocked()
+}
+
+func (l *listener) watchLocked() {
+	if _, serving := l.server.listeners[l]; serving {
+		l.server.poller.change(l.id, l.fd, listenerEvents)
+	}
+}
+
+// pause stops accepting until a peer leaves or says Hello, or some time has passed.
+func (l *listener) pause(err error) {
+	s := l.server
+	s.mu.Lock()
+	l.paused = true
+	s.mu.Unlock()
+	s.blame.warn(s.log, "not accepting connections until a peer leaves: out of resources", "error", err)
+	time.AfterFunc(outOfFilesRetry, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.resumeAccepting()
+	})
+}
+
+// pauseIfFull stops accepting if as many connections are being set up as may be.
+func (l *listener) pauseIfFull() bool {
+	s := l.server
+	s.mu.Lock()
+	l.paused = s.incomplete >= s.limits.MaxIncompleteConnections
+	paused := l.paused
+	s.mu.Unlock()
+	if paused {
+		s.blame.warn(s.log, "not accepting connections until one that is being set up is done",
+			"max_incomplete_connections", s.limits.MaxIncompleteConnections)
+	}
+	return paused
+}
+
+// resumeAccepting ends all pauses. Server.mu is held.
+func (s *Server) resumeAccepting() {
+	for l := range s.listeners {
+		if l.paused {
+			l.paused = false
+			l.watchLocked()
+		}
+	}
+}

@@ -1,0 +1,172 @@
+package dbus1
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller waits for the sockets of all peers of a server, with an epoll instance of its own. The one of the Go runtime would want a parked goroutine
+// for each socket, which is most of what an idle connection would cost; it would wake up whenever a receiver has
+// read something; and it does not tell whether the other end has hung up, so that every batch would
+// need one more system call to find that there is nothing left.
+//
+// A few workers wait and handle what is there by themselves. A peer that has more to say than is good for the
+// others gets a goroutine of its own for the time being. There are fewer workers than processors: a worker that waits
+// keeps a processor from the scheduler for a while, which would delay other goroutines of a program that embeds the server.
+type poller struct {
+	epoll int
+	stop  int // an eventfd: readable means that the workers should end
+
+	mu      sync.RWMutex
+	lastID  uint64
+	sockets map[uint64]socket
+}
+
+// socket is what is watched. ready is called with the events that have happened, by several workers at once, and returns true if it has started
+// a goroutine.
+type socket interface {
+	ready(events uint32) (started bool)
+}
+
+const (
+	// eventsPerWait is how many sockets one worker takes on at a time; others may be free to take the rest.
+	eventsPerWait = 16
+	// readsPerTurn is how many batches of one peer a worker reads before it turns to other peers.
+	readsPerTurn = 8
+
+	watched = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	hungUp  = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+)
+
+func newPoller() (*poller, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	stop, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	w := &poller{epoll: epoll, stop: stop, sockets: make(map[uint64]socket)}
+	if err := w.control(unix.EPOLL_CTL_ADD, stop, unix.EPOLLIN, 0); err != nil {
+		unix.Close(epoll)
+		unix.Close(stop)
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *poller) close() {
+	unix.Close(w.epoll)
+	unix.Close(w.stop)
+}
+
+// run starts the workers and returns when they have ended, after halt.
+func (w *poller) run() {
+	var workers sync.WaitGroup
+	for range max(runtime.GOMAXPROCS(0)/2, 1) {
+		workers.Go(w.work)
+	}
+	workers.Wait()
+}
+
+// halt ends the workers.
+func (w *poller) halt() {
+	unix.Write(w.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+}
+
+func (w *poller) work() {
+	var events [eventsPerWait]unix.EpollEvent
+	for {
+		n, err := unix.EpollWait(w.epoll, events[:], -1)
+		if err != nil && err != syscall.EINTR {
+			panic(fmt.Sprintf("dbus1: epoll_wait: %v", err)) // none of its errors can happen here
+		}
+		started := false
+		for i := range max(n, 0) {
+			id := uint64(uint32(events[i].Fd)) | uint64(uint32(events[i].Pad))<<32
+			if id == 0 {
+				return
+			}
+			if s := w.lookup(id); s != nil {
+				started = s.ready(events[i].Events) || started
+			}
+		}
+		if started {
+			runtime.Gosched() // the next wait would keep the processor from the goroutine just started
+		}
+	}
+}
+
+func (w *poller) lookup(id uint64) socket {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.sockets[id]
+}
+
+// register gives s an id, by which add, change and remove know it. Ids are never given again, so that a late event finds nobody.
+func (w *poller) register(s socket) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lastID++
+	w.sockets[w.lastID] = s
+	return w.lastID
+}
+
+// remove forgets a socket. Closing it ends the watching.
+func (w *poller) remove(id uint64) {
+	w.mu.Lock()
+	delete(w.sockets, id)
+	w.mu.Unlock()
+}
+
+// add begins to watch the socket fd. Its events may come before add returns.
+func (w *poller) add(id uint64, fd int, events uint32) error {
+	return w.control(unix.EPOLL_CTL_ADD, fd, events, id)
+}
+
+// change sets what is watched for. What has happened already is an event too.
+func (w *poller) change(id uint64, fd int, events uint32) {
+	if err := w.control(unix.EPOLL_CTL_MOD, fd, events, id); err != nil {
+		panic(fmt.Sprintf("dbus1: %v", err)) // the socket is open and watched
+	}
+}
+
+func (w *poller) control(op, fd int, events uint32, id uint64) error {
+	e := unix.EpollEvent{Events: events, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
+	if err := unix.EpollCtl(w.epoll, op, fd, &e); err != nil {
+		return fmt.Errorf("watch a socket: %w", os.NewSyscallError("epoll_ctl", err))
+	}
+	return nil
+}
+
+// turn lets one goroutine at a time read from a peer, and keeps what happens meanwhile for it.
+type turn struct{ state atomic.Uint32 }
+
+const (
+	turnTaken  = 1 << iota // somebody reads
+	turnNews               // there may be something to read
+	turnHangUp             // the other end has hung up: read until the end
+)
+
+// take notes news, and returns true if it is now the caller's turn.
+func (t *turn) take(news uint32) bool {
+	return t.state.Or(turnTaken|news)&turnTaken == 0
+}
+
+// news returns what was noted since it was last asked. The caller has the turn.
+func (t *turn) news() uint32 {
+	return t.state.Swap(turnTaken) &^ turnTaken
+}
+
+// end gives the turn back; false means that there is news and it goes on.
+func (t *turn) end() bool {
+	return t.state.CompareAndSwap(turnTaken, 0)
+}
