@@ -1,0 +1,22 @@
+// Package daemon is a whole message bus in one value: a domain with a bus, the D-Bus 1
+// front-end before it, and the sockets clients come in by. The command kdbus and the
+// package kdbustest are thin around it.
+//
+//	d, err := daemon.Start(daemon.Config{Addresses: []string{"unix:path=/run/user/1000/bus"}})
+//	...
+//	fmt.Println(d.Address()) // for DBUS_SESSION_BUS_ADDRESS
+//	...
+//	d.Shutdown()
+//
+// [StartPrivate] is for a bus of one's own, at an address it chooses.
+//
+// The pieces, one file each: listen.go opens the addresses of package address,
+// socketfile.go replaces stale socket files and never live ones, systemd.go takes
+// sockets over from systemd, machineid.go finds the machine's identity, daemon.go ties
+// them together.
+//
+// What a process is to do about signals, standard output, logging and the service
+// manager is for the caller to say; a Daemon touches nothing of a process but the
+// sockets it opened (and, for the address systemd:, the environment variables that
+// announce them). Any number of daemons can live in one process.
+package daemon
