@@ -49,7 +49,9 @@ func (c *Conn) AcquireName(s string, flags NameFlags) (Ownership, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case c.closed || !c.joined:
+	case c.monitor != nil:
+		return 0, errorf(ErrMonitor, "connection %s is a monitor, which may not own names", c.UniqueName())
+	case !c.joined:
 		return 0, errorf(ErrDisconnected, "connection %s is not on the bus", c.UniqueName())
 	}
 	if err := b.policy.Own(c, s); err != nil {
