@@ -90,8 +90,11 @@ func (p *peer) callDriver(m *message, h *wire.Header, body []byte) error {
 	if err := p.conn.SendToBus(&m.Message); err != nil {
 		return p.refused(h, err)
 	}
-	if h.Type != wire.TypeMethodCall {
-		return nil // nothing that the bus asked for
+	switch h.Type {
+	case wire.TypeMethodReturn, wire.TypeError:
+		return p.refused(h, &bus.Error{Errno: bus.ErrUnrequested, Detail: "the bus does not call its peers"})
+	case wire.TypeSignal:
+		return nil // none that concerns the bus
 	}
 	c := &call{peer: p, server: p.server, header: h, body: body}
 	return c.result(c.dispatch())
@@ -155,8 +158,12 @@ func (c *call) args(into ...any) error {
 	return wire.Decode(c.header.Order, c.header.Signature, c.body, into...)
 }
 
-// reply answers the call.
+// reply answers the call. An answer that says nothing is left out if the caller does not want one; dbus-daemon sends all others
+// even then.
 func (c *call) reply(values ...any) error {
+	if len(values) == 0 && c.header.Flags&wire.NoReplyExpected != 0 {
+		return nil
+	}
 	return c.peer.reply(c.header, values...)
 }
 
