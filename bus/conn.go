@@ -76,7 +76,7 @@ func (c *Conn) Hello() {
 	b := c.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.joined || c.closed {
+	if c.joined || c.closed || c.monitor != nil {
 		return
 	}
 	c.joined = true

@@ -31,7 +31,7 @@ func (c *Conn) EditMatches(edit func() error) error {
 
 // BecomeMonitor turns c into a monitor: from now on it receives, before anyone else, every message that the filter takes, whoever
 // it is meant for, and nothing addressed to itself. It loses its names and subscriptions, its id leaves the bus,
-// and it may not send.
+// and it may not send. For one that is a monitor already it changes the filter, which must not be nil.
 func (c *Conn) BecomeMonitor(f Filter) error {
 	b := c.bus
 	b.mu.Lock()
@@ -39,9 +39,11 @@ func (c *Conn) BecomeMonitor(f Filter) error {
 	if c.closed {
 		return errorf(ErrDisconnected, "connection :1.%d is closed", c.id)
 	}
-	c.leave()
+	if c.monitor == nil {
+		c.leave()
+		b.monitors = append(b.monitors, c)
+	}
 	c.monitor = f
-	b.monitors = append(b.monitors, c)
 	return nil
 }
 
