@@ -122,6 +122,9 @@ func (c *Conn) shut() {
 	q := &c.queue
 	rest := q.messages[q.head:]
 	q.messages, q.head, q.closed = nil, 0, true
+	for _, m := range rest {
+		q.ledger.release(m.uid, m.size, len(m.FDs))
+	}
 	c.mu.Unlock()
 	for _, m := range rest {
 		m.Release()
