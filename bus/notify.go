@@ -43,6 +43,7 @@ func (n *Notification) subject() string {
 func (c *Conn) announce(n Notification) {
 	m := &Message{Dst: Broadcast, Notification: &n, uid: c.uid}
 	c.bus.stamp(m)
+	c.showMonitors(nil, m)
 	c.broadcast(nil, nil, m)
 	m.Release()
 }

@@ -15,10 +15,11 @@ func (c *Conn) Send(m *Message) error {
 		if err := c.maySend(); err != nil {
 			return err
 		}
+		b.stamp(m)
+		c.showMonitors(nil, m)
 		if err := b.policy.Send(c, nil, m, false); err != nil {
 			return err
 		}
-		b.stamp(m)
 		c.broadcast(c, nil, m)
 		return nil
 	}
@@ -123,9 +124,6 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
 // before it is queued at the others.
 func (c *Conn) broadcast(src, addressee *Conn, m *Message) {
 	b := c.bus
-	if m.Dst == Broadcast {
-		c.showMonitors(nil, m)
-	}
 	b.broadcast++
 	receivers := b.receivers[:0]
 	for _, index := range b.indexes {
