@@ -132,21 +132,21 @@ func removeLast[T comparable](s []T, x T) []T {
 	return s
 }
 
-// ReleaseName gives a name up, or stops waiting for it. The error is ErrNoSuchName if nobody owns it and ErrNotOwner if c
-// has nothing to do with it.
+// ReleaseName gives a name up, or stops waiting for it. The error is ErrNoSuchName if nobody owns it or c may not
+// see it, and ErrNotOwner if c has nothing to do with it.
 func (c *Conn) ReleaseName(s string) error {
 	b := c.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n := b.names[s]
-	if n == nil {
+	switch {
+	case n != nil && n.find(c) >= 0:
+		b.removeOwner(c, n, c)
+		return nil
+	case n == nil || !b.policy.See(c, s):
 		return errorf(ErrNoSuchName, "nobody owns the name %s", s)
 	}
-	if n.find(c) < 0 {
-		return errorf(ErrNotOwner, "connection %s does not own the name %s", c.UniqueName(), s)
-	}
-	b.removeOwner(c, n, c)
-	return nil
+	return errorf(ErrNotOwner, "connection %s does not own the name %s", c.UniqueName(), s)
 }
 
 // removeOwner takes leaving off the list of n, which passes to the next if leaving is the primary owner. by is whose doing
