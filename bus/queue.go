@@ -50,7 +50,7 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 		return err
 	}
 	m.retain()
-	if q.head > 0 && len(q.messages) == cap(q.messages) {
+	if len(q.messages) == cap(q.messages) && q.head > len(q.messages)/2 { // a message is moved once, on average
 		n := copy(q.messages, q.messages[q.head:])
 		clear(q.messages[n:])
 		q.messages, q.head = q.messages[:n], 0
