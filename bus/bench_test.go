@@ -1,0 +1,161 @@
+package bus_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/kdbus-go/kdbus/bus"
+)
+
+// sink is a Receiver that takes what it gets at once and forgets it.
+type sink struct {
+	conn  *bus.Conn
+	space [64]*bus.Message
+}
+
+func (s *sink) Wake() {
+	for batch := s.conn.Dequeue(s.space[:0]); len(batch) > 0; batch = s.conn.Dequeue(s.space[:0]) {
+		s.conn.Delivered(batch)
+	}
+}
+
+func (b *testBus) sink() *bus.Conn {
+	s := &sink{}
+	p := b.connect(func(c *bus.ConnConfig) { c.Receiver = s; c.Limits = roomy })
+	s.conn = p.Conn
+	return p.Conn
+}
+
+func BenchmarkUnicast(b *testing.B) {
+	benchmarks := []struct {
+		name  string
+		setUp func(*testBus)
+	}{
+		{"alone", func(*testBus) {}},
+		{"with an eavesdropper of other messages", func(b *testBus) { b.connect().eavesdrop(func(*bus.Message) bool { return false }) }},
+		{"with a monitor", func(b *testBus) {
+			if err := b.sink().BecomeMonitor(all); err != nil {
+				b.tb.Fatalf("BecomeMonitor: %v", err)
+			}
+		}},
+	}
+	for _, bench := range benchmarks {
+		b.Run(bench.name, func(b *testing.B) {
+			t := newBus(b)
+			bench.setUp(t)
+			sender, receiver := t.connect(), t.sink()
+			payload := [][]byte{make([]byte, 100)}
+			b.ReportAllocs()
+			for b.Loop() {
+				m := &bus.Message{Dst: receiver.ID(), Payload: payload}
+				if err := sender.Send(m); err != nil {
+					b.Fatal(err)
+				}
+				sender.Flush()
+				m.Release()
+			}
+		})
+	}
+}
+
+// Receivers that are behind have long queues, which must not make each message more expensive, even if (as
+// with the last of these lengths) the queue just fills its array.
+func BenchmarkUnicastToAQueueOf(b *testing.B) {
+	for _, backlog := range []int{1, 1_000, 23_551} {
+		b.Run(fmt.Sprint(backlog), func(b *testing.B) {
+			t := newBus(b)
+			sender, receiver := t.connect(), t.connect()
+			receiver.sleep()
+			payload := [][]byte{make([]byte, 100)}
+			send := func() {
+				m := &bus.Message{Dst: receiver.ID(), Payload: payload}
+				if err := sender.Send(m); err != nil {
+					b.Fatal(err)
+				}
+				sender.Flush()
+				m.Release()
+			}
+			for range backlog {
+				send()
+			}
+			var space [1]*bus.Message
+			b.ReportAllocs()
+			for b.Loop() {
+				send()
+				receiver.Delivered(receiver.Dequeue(space[:0]))
+			}
+		})
+	}
+}
+
+func BenchmarkCallAndReply(b *testing.B) {
+	t := newBus(b)
+	caller, callee := t.sink(), t.sink()
+	payload := [][]byte{make([]byte, 100)}
+	var cookie uint64
+	b.ReportAllocs()
+	for b.Loop() {
+		cookie++
+		m := &bus.Message{Dst: callee.ID(), Flags: bus.ExpectReply, Cookie: cookie, Payload: payload}
+		if err := caller.Send(m); err != nil {
+			b.Fatal(err)
+		}
+		caller.Flush()
+		m.Release()
+		m = &bus.Message{Dst: caller.ID(), ReplyCookie: cookie, Payload: payload}
+		if err := callee.Send(m); err != nil {
+			b.Fatal(err)
+		}
+		callee.Flush()
+		m.Release()
+	}
+}
+
+func BenchmarkBroadcastTo(b *testing.B) {
+	for _, receivers := range []int{1, 20, 200} {
+		b.Run(fmt.Sprint(receivers), func(b *testing.B) {
+			t := newBus(b)
+			sender := t.connect()
+			for range receivers {
+				subscribe(t, t.sink(), ordinary)
+			}
+			payload := [][]byte{make([]byte, 100)}
+			b.ReportAllocs()
+			for b.Loop() {
+				m := &bus.Message{Dst: bus.Broadcast, Payload: payload}
+				if err := sender.Send(m); err != nil {
+					b.Fatal(err)
+				}
+				sender.Flush()
+				m.Release()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*receivers), "ns/delivery")
+		})
+	}
+}
+
+// Senders on all processors send to a receiver each.
+func BenchmarkUnicastInParallel(b *testing.B) {
+	t := newBus(b)
+	payload := [][]byte{make([]byte, 100)}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		sender, receiver := t.sink(), t.sink()
+		for pb.Next() {
+			m := &bus.Message{Dst: receiver.ID(), Payload: payload}
+			if err := sender.Send(m); err != nil {
+				b.Error(err)
+			}
+			sender.Flush()
+			m.Release()
+		}
+	})
+}
+
+func BenchmarkConnectAndLeave(b *testing.B) {
+	t := newBus(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		t.connect().leave()
+	}
+}
