@@ -17,8 +17,8 @@ var oddRules = []string{
 	"type='signal',type='signal'", "member='A',member='B'", "member='A',member='A'",
 	"type='signal", "type='sig'nal'", "type='sig''nal'", "type=s'ig'nal", `type=\signal`, `member='a\'b'`, `member=a\'b`, "member='it'\\''s'",
 	"nonsense='x'", "nonsense=", "'type'='signal'", "=x", "type='signal'x='y'",
-	"sender='com.example.Name'", "sender=':1.1'", "sender='org.freedesktop.DBus'", "sender=''", "sender='notaname'", "sender='a..b'", "sender=':bad'",
-	"destination=':1.1'", "destination='com.example.Name'", "destination=''", "destination='notaname'",
+	"sender='com.example.Name'", "sender=':1.9999'", "sender='org.freedesktop.DBus'", "sender=''", "sender='notaname'", "sender='a..b'", "sender=':bad'",
+	"destination=':1.9999'", "destination='com.example.Name'", "destination=''", "destination='notaname'",
 	"interface='com.example'", "interface='notdotted'", "interface=''", "interface='com.1example'", "interface='com.example-x'",
 	"member='M'", "member=''", "member='M.N'", "member='1M'", "member='M-N'", "member='" + strings.Repeat("m", 255) + "'", "member='" + strings.Repeat("m", 256) + "'",
 	"path='/'", "path='/a/b'", "path='/a/'", "path=''", "path='a'", "path='//'", "path='/a-b'",
@@ -26,7 +26,7 @@ var oddRules = []string{
 	"arg0='x'", "arg0=''", "arg0='it is, or not'", "arg63='x'", "arg64='x'", "arg100='x'", "arg-1='x'", "arg+1='x'", "arg='x'", "arg00='x'", "arg01='x'", "arg1 ='x'", "arg1x='x'",
 	"arg0x='x'", "arg18446744073709551616='x'", "arg4294967296='x'",
 	"arg0='x',arg0='y'", "arg0='x',arg0path='/y'", "arg0path='/a/'", "arg0path=''", "arg0path='no path'", "arg63path='/'", "arg64path='/'", "arg0paths='/'", "arg0Path='/'",
-	"arg0namespace='com.example'", "arg0namespace='com'", "arg0namespace=''", "arg0namespace='com.'", "arg0namespace=':1.1'", "arg1namespace='com.example'", "arg0namespace='com.example',arg0='x'",
+	"arg0namespace='com.example'", "arg0namespace='com'", "arg0namespace=''", "arg0namespace='com.'", "arg0namespace=':1.9999'", "arg1namespace='com.example'", "arg0namespace='com.example',arg0='x'",
 	"arg0namespace='com.exam-ple'", "arg0namespace='1com'", "arg0namespacex='com'",
 	"eavesdrop='true'", "eavesdrop='false'", "eavesdrop=''", "eavesdrop='TRUE'", "eavesdrop='1'", "eavesdrop='true',eavesdrop='false'", "eavesdrop=true",
 	"type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='a.b',arg2=''",
@@ -36,7 +36,7 @@ var oddRules = []string{
 
 func matchScenarios() []scenario {
 	return []scenario{
-		{"odd rules, added and removed", func(s *session) {
+		{name: "odd rules, added and removed", play: func(s *session) {
 			s.connect("a")
 			for i, rule := range oddRules {
 				s.as("add %d %.60q", i, rule).call("a", "AddMatch", "s", rule)
@@ -44,7 +44,7 @@ func matchScenarios() []scenario {
 				s.as("remove again %d %.60q", i, rule).call("a", "RemoveMatch", "s", rule)
 			}
 		}},
-		{"removing takes an equal rule, however it is written", func(s *session) {
+		{name: "removing takes an equal rule, however it is written", play: func(s *session) {
 			s.connect("a")
 			for _, pair := range [][2]string{
 				{"type='signal',member='X'", "member='X',type='signal'"},
@@ -63,7 +63,7 @@ func matchScenarios() []scenario {
 				s.call("a", "RemoveMatch", "s", pair[0])
 			}
 		}},
-		{"a rule added twice is there twice and delivers once", func(s *session) {
+		{name: "a rule added twice is there twice and delivers once", play: func(s *session) {
 			s.connect("a", "b")
 			rule := "type='signal',interface='com.example.I'"
 			s.call("a", "AddMatch", "s", rule)
@@ -79,8 +79,8 @@ func matchScenarios() []scenario {
 			emit()
 			s.call("a", "RemoveMatch", "s", rule)
 		}},
-		{"which signals match", whichSignalsMatch},
-		{"matches by sender follow the owner of a name", func(s *session) {
+		{name: "which signals match", play: whichSignalsMatch},
+		{name: "matches by sender follow the owner of a name", play: func(s *session) {
 			s.connect("watcher", "a", "b")
 			s.call("watcher", "AddMatch", "s", "type='signal',interface='com.example.I',sender='"+someName+"'")
 			emit := func() {
@@ -97,7 +97,7 @@ func matchScenarios() []scenario {
 			s.call("watcher", "AddMatch", "s", "type='signal',sender='"+s.name("b")+"'")
 			emit()
 		}},
-		{"a rule without a type gets no calls of others", func(s *session) {
+		{name: "a rule without a type gets no calls of others", play: func(s *session) {
 			s.connect("watcher", "a", "b")
 			s.call("watcher", "AddMatch", "s", "")
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", ""))
@@ -105,7 +105,7 @@ func matchScenarios() []scenario {
 			s.do("a", peer.Signal("", "/", "com.example.I", "M", ""))
 			s.do("a", peer.Signal(s.name("b"), "/", "com.example.I", "M", ""))
 		}},
-		{"one's own signals come back", func(s *session) {
+		{name: "one's own signals come back", play: func(s *session) {
 			s.connect("a")
 			s.call("a", "AddMatch", "s", "interface='com.example.I'")
 			s.do("a", peer.Signal("", "/", "com.example.I", "M", ""))
@@ -155,7 +155,7 @@ func eavesdropScenarios() []scenario {
 		s.connect("eve", "a", "b")
 		s.call("b", "RequestName", "su", someName, uint32(0))
 		for _, r := range rules {
-			s.call("eve", "AddMatch", "s", r)
+			s.call("eve", "AddMatch", "s", strings.ReplaceAll(r, "<b>", s.name("b")))
 		}
 		s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "s", "x"))
 		s.do("b", peer.Reply(s.name("a"), s.lastCall("b").Serial, "s", "y"))
@@ -169,18 +169,22 @@ func eavesdropScenarios() []scenario {
 		s.call("a", "GetNameOwner", "s", someName)
 		s.call("a", "RequestName", "su", "com.example.Other", uint32(0))
 	}
-	return []scenario{
-		{"eavesdropping on everything", func(s *session) { chat(s, "eavesdrop='true'") }},
-		{"eavesdropping on calls", func(s *session) { chat(s, "eavesdrop='true',type='method_call'") }},
-		{"eavesdropping on replies", func(s *session) { chat(s, "eavesdrop=true,type='method_return'") }},
-		{"eavesdropping on errors", func(s *session) { chat(s, "eavesdrop=true,type='error'") }},
-		{"eavesdropping on a destination", func(s *session) { chat(s, "eavesdrop='true',destination='"+someName+"'") }},
-		{"eavesdropping on a unique destination", func(s *session) { chat(s, "eavesdrop='true',destination=':1.3'") }},
-		{"eavesdropping on a sender", func(s *session) { chat(s, "eavesdrop='true',sender='"+someName+"'") }},
-		{"eavesdropping on the bus", func(s *session) { chat(s, "eavesdrop='true',sender='org.freedesktop.DBus'") }},
-		{"a destination without eavesdropping", func(s *session) { chat(s, "destination='"+someName+"'") }},
-		{"eavesdrop=false", func(s *session) { chat(s, "eavesdrop='false'") }},
+	all := []scenario{
+		{name: "eavesdropping on everything", play: func(s *session) { chat(s, "eavesdrop='true'") }},
+		{name: "eavesdropping on calls", play: func(s *session) { chat(s, "eavesdrop='true',type='method_call'") }},
+		{name: "eavesdropping on replies", play: func(s *session) { chat(s, "eavesdrop=true,type='method_return'") }},
+		{name: "eavesdropping on errors", play: func(s *session) { chat(s, "eavesdrop=true,type='error'") }},
+		{name: "eavesdropping on a destination", play: func(s *session) { chat(s, "eavesdrop='true',destination='"+someName+"'") }},
+		{name: "eavesdropping on a unique destination", play: func(s *session) { chat(s, "eavesdrop='true',destination='<b>'") }},
+		{name: "eavesdropping on a sender", play: func(s *session) { chat(s, "eavesdrop='true',sender='"+someName+"'") }},
+		{name: "eavesdropping on the bus", play: func(s *session) { chat(s, "eavesdrop='true',sender='org.freedesktop.DBus'") }},
+		{name: "a destination without eavesdropping", play: func(s *session) { chat(s, "destination='"+someName+"'") }},
+		{name: "eavesdrop=false", play: func(s *session) { chat(s, "eavesdrop='false'") }},
 	}
+	for i := range all {
+		all[i].eavesdrops = true
+	}
+	return all
 }
 
 func monitorScenarios() []scenario {
@@ -196,27 +200,27 @@ func monitorScenarios() []scenario {
 		s.leave("c")
 	}
 	return []scenario{
-		{"a monitor of everything", func(s *session) {
+		{name: "a monitor of everything", play: func(s *session) {
 			s.connect("m", "a", "b")
 			s.becomeMonitor("m")
 			chat(s)
 		}},
-		{"a monitor with rules", func(s *session) {
+		{name: "a monitor with rules", play: func(s *session) {
 			s.connect("m", "a", "b")
 			s.becomeMonitor("m", "type='signal',member='S'", "type='error'")
 			chat(s)
 		}},
-		{"a monitor of one sender", func(s *session) {
+		{name: "a monitor of one sender", play: func(s *session) {
 			s.connect("m", "a", "b")
 			s.becomeMonitor("m", "sender='"+s.name("a")+"'")
 			chat(s)
 		}},
-		{"a monitor of one destination", func(s *session) {
+		{name: "a monitor of one destination", play: func(s *session) {
 			s.connect("m", "a", "b")
 			s.becomeMonitor("m", "destination='"+s.name("b")+"'")
 			chat(s)
 		}},
-		{"becoming a monitor gives up names", func(s *session) {
+		{name: "becoming a monitor gives up names", play: func(s *session) {
 			s.connect("a", "m")
 			s.call("a", "AddMatch", "s", ownerChanges)
 			s.call("m", "RequestName", "su", someName, uint32(0))
@@ -226,13 +230,13 @@ func monitorScenarios() []scenario {
 			s.call("a", "NameHasOwner", "s", s.name("m"))
 			s.do("a", peer.Call(s.name("m"), "/", "com.example.I", "M", ""))
 		}},
-		{"a monitor does not eavesdrop on others' behalf", func(s *session) {
+		{name: "a monitor does not eavesdrop on others' behalf", play: func(s *session) {
 			s.connect("m", "a", "b")
 			s.call("m", "AddMatch", "s", "type='signal'")
 			s.becomeMonitor("m", "member='Nothing'")
 			chat(s)
 		}},
-		{"becoming a monitor with wrong arguments", func(s *session) {
+		{name: "becoming a monitor with wrong arguments", play: func(s *session) {
 			s.connect("a")
 			become := func(path, sig string, args ...any) {
 				s.do("a", peer.Call(peer.DriverName, path, peer.MonitorIface, "BecomeMonitor", sig, args...))
@@ -249,7 +253,7 @@ func monitorScenarios() []scenario {
 			s.do("a", peer.Call(peer.DriverName, peer.DriverPath, peer.DriverIface, "BecomeMonitor", "asu", []string{"x"}, uint32(0)))
 			s.call("a", "GetId", "")
 		}},
-		{"a monitor that sends is disconnected", func(s *session) {
+		{name: "a monitor that sends is disconnected", play: func(s *session) {
 			s.connect("m", "a")
 			s.becomeMonitor("m")
 			s.do("m", peer.Call(peer.DriverName, peer.DriverPath, peer.PeerIface, "Ping", ""))

@@ -52,7 +52,7 @@ var methods = []method{
 func methodScenarios() []scenario {
 	var all []scenario
 	for _, m := range methods {
-		all = append(all, scenario{m.iface + "." + m.member, func(s *session) { callEveryWay(s, m) }})
+		all = append(all, scenario{name: m.iface + "." + m.member, play: func(s *session) { callEveryWay(s, m) }})
 	}
 	return all
 }
@@ -122,7 +122,7 @@ func zeros(sig string) []any {
 // objectScenarios asks for methods, interfaces, properties and objects that do not exist.
 func objectScenarios() []scenario {
 	return []scenario{
-		{"unknown methods and interfaces", func(s *session) {
+		{name: "unknown methods and interfaces", play: func(s *session) {
 			s.connect("a")
 			for _, path := range []string{peer.DriverPath, "/", "/org", "/org/freedesktop", "/org/freedesktop/DBus/x", "/com/example"} {
 				s.do("a", peer.Call(peer.DriverName, path, peer.DriverIface, "NoSuchMethod", ""))
@@ -132,7 +132,7 @@ func objectScenarios() []scenario {
 				s.do("a", peer.Call(peer.DriverName, path, peer.DriverIface, "ping", "s", "x"))
 			}
 		}},
-		{"properties", func(s *session) {
+		{name: "properties", play: func(s *session) {
 			s.connect("a")
 			ifaces := []string{peer.DriverIface, "", peer.PeerIface, peer.PropsIface, peer.IntrospectFace, peer.MonitorIface,
 				peer.StatsIface, "com.example.Unknown", "not an interface"}
@@ -149,7 +149,7 @@ func objectScenarios() []scenario {
 				s.do("a", peer.Call(peer.DriverName, path, peer.PropsIface, "Set", "ssv", peer.DriverIface, "Features", peer.Variant{Sig: "s", Value: "x"}))
 			}
 		}},
-		{"messages to the bus that are not calls", func(s *session) {
+		{name: "messages to the bus that are not calls", play: func(s *session) {
 			s.connect("a")
 			s.do("a", peer.Signal(peer.DriverName, peer.DriverPath, peer.DriverIface, "NameOwnerChanged", "sss", "a", "b", "c"))
 			s.do("a", peer.Signal(peer.DriverName, peer.DriverPath, peer.DriverIface, "GetId", ""))

@@ -36,7 +36,7 @@ func protocolScenarios() []scenario {
 	}
 	var all []scenario
 	for _, what := range slices.Sorted(mapKeys(before)) {
-		all = append(all, scenario{"before Hello: " + what, func(s *session) {
+		all = append(all, scenario{name: "before Hello: " + what, play: func(s *session) {
 			s.connect("a")
 			s.call("a", "AddMatch", "s", "")
 			s.dial("b")
@@ -44,21 +44,19 @@ func protocolScenarios() []scenario {
 		}})
 	}
 	return append(all,
-		scenario{"Hello twice", func(s *session) {
+		scenario{name: "Hello twice", play: func(s *session) {
 			s.connect("a")
 			s.call("a", "Hello", "")
 			s.call("a", "Hello", "")
 			s.call("a", "GetId", "")
 		}},
-		scenario{"Hello and more in one write", func(s *session) {
+		scenario{name: "Hello and more in one write", play: func(s *session) {
 			s.connect("a")
 			s.dial("b")
-			c := s.client("b")
-			c.Name = ":1.2"
 			s.do("b", peer.DriverCall("Hello", ""), peer.DriverCall("RequestName", "su", someName, uint32(0)),
 				peer.DriverCall("GetNameOwner", "s", someName), peer.Call(s.name("a"), "/", "com.example.I", "M", ""))
 		}},
-		scenario{"unique names count up", func(s *session) {
+		scenario{name: "unique names count up", play: func(s *session) {
 			s.connect("a", "b")
 			s.leave("b")
 			s.connect("c")
@@ -112,7 +110,7 @@ func headerScenarios() []scenario {
 		{"reply serial 0", func(s *session) *peer.Message { return peer.Reply(s.name("b"), 0, "") }},
 		{"a reply serial on a call", with(peer.FieldReplySerial, "u", uint32(9))},
 		{"an error name on a call", with(peer.FieldErrorName, "s", "com.example.Error")},
-		{"field 10", with(10, "s", "unknown")},
+		{"field 12", with(12, "s", "unknown")},
 		{"field 11 of another type", with(11, "a{sv}", []any{peer.Entry{Key: "k", Value: peer.Variant{Sig: "u", Value: uint32(1)}}})},
 		{"field 200", with(200, "v", peer.Variant{Sig: "s", Value: "x"})},
 		{"field 255", with(255, "ay", []byte("x"))},
@@ -199,7 +197,7 @@ func headerScenarios() []scenario {
 	var all []scenario
 	for _, c := range cases {
 		for _, order := range []byte{'l', 'B'} {
-			all = append(all, scenario{fmt.Sprintf("header %c: %s", order, c.about), func(s *session) {
+			all = append(all, scenario{name: fmt.Sprintf("header %c: %s", order, c.about), play: func(s *session) {
 				s.connect("a", "b")
 				s.call("b", "AddMatch", "s", "")
 				m := c.make(s)
@@ -210,17 +208,17 @@ func headerScenarios() []scenario {
 			}})
 		}
 	}
-	return append(all, scenario{"bytes that are not a message", func(s *session) {
+	return append(all, scenario{name: "bytes that are not a message", play: func(s *session) {
 		s.connect("a", "b")
 		s.raw("a", []byte("GET / HTTP/1.1\r\nHost: example\r\n\r\n"))
 		s.call("b", "GetId", "")
-	}}, scenario{"padding that is not zero", func(s *session) {
+	}}, scenario{name: "padding that is not zero", play: func(s *session) {
 		s.connect("a", "b")
 		data := peer.Call(s.name("b"), "/a", "com.example.I", "M", "yu", byte(1), uint32(2)).Encode()
 		data[8] = 50
 		data[len(data)-5] = 1
 		s.raw("a", data)
-	}}, scenario{"padding of the header that is not zero", func(s *session) {
+	}}, scenario{name: "padding of the header that is not zero", play: func(s *session) {
 		s.connect("a", "b")
 		m := peer.Call(s.name("b"), "/a", "com.example.I", "M", "")
 		m.Serial = 50

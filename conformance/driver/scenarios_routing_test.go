@@ -14,7 +14,7 @@ func replyScenarios() []scenario {
 		return s.lastCall("b").Serial
 	}
 	return []scenario{
-		{"calls and their answers", func(s *session) {
+		{name: "calls and their answers", play: func(s *session) {
 			s.connect("a", "b")
 			s.do("b", peer.Reply(s.name("a"), call(s), "su", "x", uint32(1)))
 			s.do("b", peer.Error(s.name("a"), call(s), "com.example.Error", "s", "text"))
@@ -23,7 +23,7 @@ func replyScenarios() []scenario {
 			s.do("b", peer.Reply(s.name("a"), call(s), "").InOrder('B'))
 			s.do("b", peer.Reply(s.name("a"), call(s), "").WithFlags(peer.NoReplyExpected))
 		}},
-		{"a second answer", func(s *session) {
+		{name: "a second answer", play: func(s *session) {
 			s.connect("a", "b")
 			serial := call(s)
 			s.do("b", peer.Reply(s.name("a"), serial, ""))
@@ -32,7 +32,7 @@ func replyScenarios() []scenario {
 			serial = call(s)
 			s.do("b", peer.Error(s.name("a"), serial, "com.example.Error", ""), peer.Reply(s.name("a"), serial, ""))
 		}},
-		{"answers that nobody asked for", func(s *session) {
+		{name: "answers that nobody asked for", play: func(s *session) {
 			s.connect("a", "b", "c")
 			s.do("b", peer.Reply(s.name("a"), 77, ""))
 			s.do("b", peer.Error(s.name("a"), 77, "com.example.Error", "s", "text"))
@@ -48,19 +48,19 @@ func replyScenarios() []scenario {
 			s.do("b", peer.Reply(s.name("c"), serial, "s", "to another client"))
 			s.do("b", peer.Reply(s.name("a"), serial, "s", "the right one"))
 		}},
-		{"answers to calls that expect none", func(s *session) {
+		{name: "answers to calls that expect none", play: func(s *session) {
 			s.connect("a", "b")
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "").WithFlags(peer.NoReplyExpected))
 			s.do("b", peer.Reply(s.name("a"), s.lastCall("b").Serial, ""))
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "").WithFlags(peer.NoReplyExpected|peer.NoAutoStart))
 			s.do("b", peer.Error(s.name("a"), s.lastCall("b").Serial, "com.example.Error", ""))
 		}},
-		{"an answer to a well-known name", func(s *session) {
+		{name: "an answer to a well-known name", play: func(s *session) {
 			s.connect("a", "b")
 			s.call("a", "RequestName", "su", someName, uint32(0))
 			s.do("b", peer.Reply(someName, call(s), ""))
 		}},
-		{"a called client that leaves", func(s *session) {
+		{name: "a called client that leaves", play: func(s *session) {
 			s.connect("a", "b", "c")
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M1", ""))
 			s.do("c", peer.Call(s.name("b"), "/", "com.example.I", "M2", ""))
@@ -69,14 +69,14 @@ func replyScenarios() []scenario {
 			s.leave("b")
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M5", ""))
 		}},
-		{"a calling client that leaves", func(s *session) {
+		{name: "a calling client that leaves", play: func(s *session) {
 			s.connect("a", "b")
 			serial := call(s)
 			s.leave("a")
 			s.do("b", peer.Reply(s.name("a"), serial, ""))
 			s.do("b", peer.Error(s.name("a"), serial, "com.example.Error", ""))
 		}},
-		{"the owner of a name changes between call and answer", func(s *session) {
+		{name: "the owner of a name changes between call and answer", play: func(s *session) {
 			s.connect("a", "b", "c")
 			s.call("b", "RequestName", "su", someName, allowReplacement)
 			s.do("a", peer.Call(someName, "/", "com.example.I", "M", ""))
@@ -85,7 +85,7 @@ func replyScenarios() []scenario {
 			s.do("c", peer.Reply(s.name("a"), serial, ""))
 			s.do("b", peer.Reply(s.name("a"), serial, ""))
 		}},
-		{"a serial used twice", func(s *session) {
+		{name: "a serial used twice", play: func(s *session) {
 			s.connect("a", "b")
 			again := peer.Call(s.name("b"), "/", "com.example.I", "M", "")
 			again.Serial = 500
@@ -95,7 +95,7 @@ func replyScenarios() []scenario {
 			s.do("b", peer.Reply(s.name("a"), 500, ""))
 			s.do("b", peer.Reply(s.name("a"), 500, ""))
 		}},
-		{"calls of oneself", func(s *session) {
+		{name: "calls of oneself", play: func(s *session) {
 			s.connect("a")
 			s.do("a", peer.Call(s.name("a"), "/", "com.example.I", "M", ""))
 			s.do("a", peer.Reply(s.name("a"), s.lastCall("a").Serial, "s", "x"))
@@ -109,7 +109,7 @@ func replyScenarios() []scenario {
 
 func routingScenarios() []scenario {
 	return []scenario{
-		{"calls to names that nobody has", func(s *session) {
+		{name: "calls to names that nobody has", play: func(s *session) {
 			s.connect("a")
 			for _, dest := range []string{"com.example.Missing", ":1.9999", ":9.1", "org.freedesktop.DBus.x"} {
 				for _, flags := range []byte{0, peer.NoAutoStart, peer.NoReplyExpected, peer.NoAutoStart | peer.NoReplyExpected, 4} {
@@ -120,7 +120,7 @@ func routingScenarios() []scenario {
 				s.do("a", peer.Call(dest, "/", "", "M", ""))
 			}
 		}},
-		{"messages without a destination", func(s *session) {
+		{name: "messages without a destination", play: func(s *session) {
 			s.connect("a", "b")
 			s.call("b", "AddMatch", "s", "")
 			s.do("a", peer.Call("", "/", "com.example.I", "M", ""))
@@ -133,14 +133,14 @@ func routingScenarios() []scenario {
 			s.do("a", peer.Call("", "/", peer.IntrospectFace, "Introspect", ""))
 			s.do("a", peer.Call("", "/", "com.example.I", "M", "").WithFlags(peer.NoReplyExpected))
 		}},
-		{"calls with every flag", func(s *session) {
+		{name: "calls with every flag", play: func(s *session) {
 			s.connect("a", "b")
 			for _, flags := range []byte{1, 2, 3, 4, 7, 8, 0x80, 0xff} {
 				s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "").WithFlags(flags))
 				s.do("b", peer.Reply(s.name("a"), s.lastCall("b").Serial, ""))
 			}
 		}},
-		{"signals to one client", func(s *session) {
+		{name: "signals to one client", play: func(s *session) {
 			s.connect("a", "b", "c")
 			s.call("c", "AddMatch", "s", "interface='com.example.I'")
 			s.call("b", "RequestName", "su", someName, uint32(0))
@@ -149,7 +149,7 @@ func routingScenarios() []scenario {
 			s.do("a", peer.Signal(s.name("c"), "/", "com.example.I", "S", "s", "x"))
 			s.do("a", peer.Signal(someName, "/", "com.example.I", "S", "s", "x").WithFlags(peer.NoAutoStart))
 		}},
-		{"the sender cannot be forged", func(s *session) {
+		{name: "the sender cannot be forged", play: func(s *session) {
 			s.connect("a", "b")
 			for _, forged := range []string{s.name("b"), peer.DriverName, "com.example.Forged"} {
 				s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "").With(peer.FieldSender, "s", forged))
@@ -158,7 +158,7 @@ func routingScenarios() []scenario {
 			s.do("a", peer.Signal("", "/", "com.example.I", "S", "").With(peer.FieldSender, "s", s.name("b")))
 			s.do("a", peer.DriverCall("GetId", "").With(peer.FieldSender, "s", s.name("b")))
 		}},
-		{"big-endian messages keep their byte order and their values", func(s *session) {
+		{name: "big-endian messages keep their byte order and their values", play: func(s *session) {
 			s.connect("a", "b")
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "ynqiuxtdsogbav(yx)a{sv}",
 				byte(1), int16(-2), uint16(3), int32(-4), uint32(5), int64(-6), uint64(7), 8.5, "nine", "/ten", "as", true,
@@ -166,14 +166,14 @@ func routingScenarios() []scenario {
 				[]any{peer.Entry{Key: "fourteen", Value: peer.Variant{Sig: "ai", Value: []any{int32(15)}}}}).InOrder('B'))
 			s.do("b", peer.Reply(s.name("a"), s.lastCall("b").Serial, "v", peer.Variant{Sig: "x", Value: int64(1)}).InOrder('B'))
 		}},
-		{"a monitor is no hindrance to answers", func(s *session) {
+		{name: "a monitor is no hindrance to answers", play: func(s *session) {
 			s.connect("a", "b", "m")
 			s.becomeMonitor("m", "type='method_return'")
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", ""))
 			s.do("b", peer.Reply(s.name("a"), s.lastCall("b").Serial, ""))
 			s.leave("b")
 		}},
-		{"many messages in one write are handled in order", func(s *session) {
+		{name: "many messages in one write are handled in order", play: func(s *session) {
 			s.connect("a", "b")
 			s.do("a", peer.DriverCall("RequestName", "su", someName, uint32(0)),
 				peer.Call(s.name("b"), "/", "com.example.I", "M1", ""),
@@ -193,7 +193,7 @@ func descriptorScenarios() []scenario {
 		return int(f.Fd())
 	}
 	return []scenario{
-		{"file descriptors", func(s *session) {
+		{name: "file descriptors", play: func(s *session) {
 			s.connect("a", "b")
 			fd := file(s)
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "h", uint32(0)).WithFDs(fd))
@@ -206,7 +206,7 @@ func descriptorScenarios() []scenario {
 			s.do("a", peer.DriverCall("GetId", "").WithFDs(fd))
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "").With(peer.FieldUnixFDs, "u", uint32(0)))
 		}},
-		{"file descriptors for a client that cannot take them", func(s *session) {
+		{name: "file descriptors for a client that cannot take them", play: func(s *session) {
 			s.connect("a")
 			s.connectWithoutFDs("b")
 			fd := file(s)
@@ -219,18 +219,18 @@ func descriptorScenarios() []scenario {
 			s.do("a", peer.Reply(s.name("b"), s.lastCall("a").Serial, "h", uint32(0)).WithFDs(fd))
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "").With(peer.FieldUnixFDs, "u", uint32(0)))
 		}},
-		{"a client without agreement sends file descriptors", func(s *session) {
+		{name: "a client without agreement sends file descriptors", play: func(s *session) {
 			s.connect("a")
 			s.connectWithoutFDs("b")
 			s.do("b", peer.Call(s.name("a"), "/", "com.example.I", "M", "h", uint32(0)).WithFDs(file(s)))
 			s.call("a", "GetId", "")
 		}},
-		{"fewer file descriptors than announced", func(s *session) {
+		{name: "fewer file descriptors than announced", play: func(s *session) {
 			s.connect("a", "b")
 			s.do("a", peer.Call(s.name("b"), "/", "com.example.I", "M", "h", uint32(0)).With(peer.FieldUnixFDs, "u", uint32(1)))
 			s.call("b", "GetId", "")
 		}},
-		{"more file descriptors than announced", func(s *session) {
+		{name: "more file descriptors than announced", play: func(s *session) {
 			s.connect("a", "b")
 			fd := file(s)
 			m := peer.Call(s.name("b"), "/", "com.example.I", "M", "h", uint32(0)).With(peer.FieldUnixFDs, "u", uint32(1))
@@ -238,7 +238,7 @@ func descriptorScenarios() []scenario {
 			s.do("a", m)
 			s.call("b", "GetId", "")
 		}},
-		{"sixteen file descriptors, and seventeen", func(s *session) {
+		{name: "sixteen file descriptors, and seventeen", play: func(s *session) {
 			s.connect("a", "b")
 			fd := file(s)
 			fds := make([]int, 17)

@@ -56,8 +56,8 @@ type client struct {
 	received   []*peer.Message // all but the barriers'
 }
 
-func newSession(tb testing.TB, kind testbus.Kind) *session {
-	s := &session{tb: tb, bus: testbus.StartKind(tb, kind, testbus.Options{})}
+func newSession(tb testing.TB, kind testbus.Kind, strict bool) *session {
+	s := &session{tb: tb, bus: testbus.StartKind(tb, kind, testbus.Options{StrictReplies: strict})}
 	var err error
 	if s.witness, err = peer.Connect(s.bus.Address); err != nil {
 		tb.Fatal(err)
@@ -73,7 +73,7 @@ func newSession(tb testing.TB, kind testbus.Kind) *session {
 
 // as names the next step, for when its message does not say what it is about.
 func (s *session) as(format string, args ...any) *session {
-	s.pending = fmt.Sprintf(format, args...)
+	s.pending = s.normalise(fmt.Sprintf(format, args...))
 	return s
 }
 
@@ -95,15 +95,6 @@ func (s *session) client(label string) *client {
 
 // name returns the unique name of a client.
 func (s *session) name(label string) string { return s.client(label).Name }
-
-// last returns the message that a client received last.
-func (s *session) last(label string) *peer.Message {
-	c := s.client(label)
-	if len(c.received) == 0 {
-		s.tb.Fatalf("%s has received nothing", label)
-	}
-	return c.received[len(c.received)-1]
-}
 
 // lastCall returns the method call that a client received last.
 func (s *session) lastCall(label string) *peer.Message {
@@ -213,7 +204,7 @@ func (s *session) becomeMonitor(label string, rules ...string) {
 	reply, err := c.ReceiveMatching(func(m *peer.Message) bool { return m.ReplySerial() == serial })
 	s.must(err)
 	c.monitor = reply.Type == peer.TypeReply
-	s.finish(c, fmt.Sprintf("%s becomes a monitor of %q", label, rules), label+" < "+s.format(reply))
+	s.as("%s becomes a monitor of %q", label, rules).finish(c, "", label+" < "+s.format(reply))
 }
 
 // finish ends a step: actor is asked for a sign of life first, then all others.
@@ -235,7 +226,7 @@ func (s *session) finish(actor *client, label string, lines ...string) {
 	for i := range order {
 		lines = append(lines, arrived[i]...)
 	}
-	s.steps = append(s.steps, step{s.normalise(label), lines})
+	s.steps = append(s.steps, step{label, lines})
 	s.pending, s.sorted, s.shape = "", false, false
 }
 
@@ -246,7 +237,10 @@ func (s *session) settle(c *client) (lines []string) {
 	}
 	record := func(m *peer.Message) {
 		peer.CloseFDs(m)
-		if m.Serial < barrierSerial && m.ReplySerial() < barrierSerial {
+		if name, ok := helloAnswered(m); ok && !c.registered {
+			c.Name, c.registered = name, true
+		}
+		if !isBarrier(m) {
 			c.received = append(c.received, m)
 			lines = append(lines, c.label+" < "+s.format(m))
 		}
@@ -270,6 +264,21 @@ func (s *session) settle(c *client) (lines []string) {
 		}
 		record(m)
 	}
+}
+
+// helloAnswered returns the name that the answer to a first message brings, if it was Hello.
+func helloAnswered(m *peer.Message) (name string, ok bool) {
+	if m.Type == peer.TypeReply && m.ReplySerial() == 1 && m.Sig() == "s" {
+		name = m.Body[0].(string)
+	}
+	return name, strings.HasPrefix(name, ":")
+}
+
+// isBarrier tells signs of life, and what was asked to get them, from what belongs to a scenario. The
+// bus's own serials may be anything.
+func isBarrier(m *peer.Message) bool {
+	asked := m.Serial >= barrierSerial && m.Text(peer.FieldSender) != peer.DriverName
+	return asked || m.ReplySerial() >= barrierSerial
 }
 
 // barrier asks for the sign of life that ends a step for c, and returns how to know it and how long

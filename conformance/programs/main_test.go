@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { testbus.Main(m) }
 
 // limit bounds every program that is run to its end, and every wait for output.
-const limit = 30 * time.Second
+const limit = 20 * time.Second
 
 // python is Debian's interpreter, which sees Debian's modules whatever else is in PATH.
 const python = "/usr/bin/python3"

@@ -3,8 +3,8 @@
 //
 // The tests under conformance are true only if dbus-daemon passes them too, so every bus comes in
 // two kinds and the environment variable KDBUS_CONFORMANCE_BUS says which one is under test:
-// "kdbus" (the default: cmd/kdbus of this module, built once per test process) or "dbus-daemon".
-// The tests that compare start one of each.
+// "kdbus" (the default: cmd/kdbus of this module, built once per test process), the path of a kdbus
+// program, or "dbus-daemon". The tests that compare start one of each.
 package testbus
 
 import (
@@ -33,22 +33,25 @@ const (
 )
 
 // UnderTest returns the kind that KDBUS_CONFORMANCE_BUS asks for. Any other value than a kind's
-// name is a mistake that ends the test process.
+// name or an absolute path is a mistake that ends the test process.
 func UnderTest() Kind {
-	switch k := Kind(os.Getenv("KDBUS_CONFORMANCE_BUS")); k {
-	case "":
+	value := os.Getenv("KDBUS_CONFORMANCE_BUS")
+	switch {
+	case value == "", value == string(KDBus), filepath.IsAbs(value):
 		return KDBus
-	case KDBus, DBusDaemon:
-		return k
-	default:
-		panic(fmt.Sprintf("KDBUS_CONFORMANCE_BUS is %q; it may be %q or %q", k, KDBus, DBusDaemon))
+	case value == string(DBusDaemon):
+		return DBusDaemon
 	}
+	panic(fmt.Sprintf("KDBUS_CONFORMANCE_BUS is %q; it may be %q, %q or an absolute path", value, KDBus, DBusDaemon))
 }
 
 // Options change how a bus is started. The zero value is a bus with the defaults of its program.
 type Options struct {
 	// Files limits how many file descriptors the bus may have open, 0 leaves the limit alone.
 	Files int
+	// StrictReplies makes dbus-daemon refuse answers that nobody asked for, as system buses do. It
+	// then refuses eavesdroppers all answers too.
+	StrictReplies bool
 	// Env is added to the environment of the bus.
 	Env []string
 }
@@ -97,7 +100,7 @@ func StartKind(tb testing.TB, kind Kind, opts Options) *Bus {
 }
 
 func launch(kind Kind, dir string, opts Options) (*Bus, error) {
-	argv, err := commandLine(kind, dir)
+	argv, err := commandLine(kind, dir, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -225,18 +228,25 @@ func (b *Bus) CPUTime(tb testing.TB) time.Duration {
 
 // commandLine returns how a bus of that kind is started so that it prints its address on
 // descriptor 3.
-func commandLine(kind Kind, dir string) ([]string, error) {
+func commandLine(kind Kind, dir string, opts Options) ([]string, error) {
 	address := "unix:path=" + filepath.Join(dir, "bus")
 	if kind == KDBus {
 		program, err := kdbusProgram()
 		return []string{program, "daemon", "--address", address, "--print-address=3"}, err
 	}
-	config := filepath.Join(dir, "session.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, sessionConfig, address), 0o644); err != nil {
+	config, policy := filepath.Join(dir, "session.conf"), ""
+	if opts.StrictReplies {
+		policy = strictReplies
+	}
+	if err := os.WriteFile(config, fmt.Appendf(nil, sessionConfig, address, policy), 0o644); err != nil {
 		return nil, err
 	}
 	return []string{"dbus-daemon", "--config-file=" + config, "--nofork", "--nopidfile", "--nosyslog", "--print-address=3"}, nil
 }
+
+// strictReplies is what the configuration of system buses says about answers.
+const strictReplies = `<deny send_type="method_return" send_requested_reply="false"/>
+    <deny send_type="error" send_requested_reply="false"/>`
 
 // sessionConfig is a bus for one user with nothing to activate and the limits that dbus-daemon's
 // own configuration sets for session buses.
@@ -248,6 +258,7 @@ const sessionConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>
+    %s
     <allow eavesdrop="true"/>
     <allow own="*"/>
   </policy>
@@ -267,8 +278,11 @@ const sessionConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
 </busconfig>
 `
 
-// kdbusProgram builds cmd/kdbus the first time it is called and returns the program's path.
+// kdbusProgram returns the path of the kdbus program. If none is given, the first call builds it.
 var kdbusProgram = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("KDBUS_CONFORMANCE_BUS"); filepath.IsAbs(path) {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "kdbus-conformance-")
 	if err != nil {
 		return "", err

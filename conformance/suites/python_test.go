@@ -1,0 +1,96 @@
+//go:build conformance
+
+package suites
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
+)
+
+// TestDBusPython runs the installed tests of dbus-python, which has an implementation of the
+// service that they call started by hand, as there is nothing to activate it.
+func TestDBusPython(t *testing.T) {
+	found, err := filepath.Glob("/usr/libexec/installed-tests/dbus-python/python3.*")
+	if err != nil || len(found) == 0 {
+		t.Fatalf("the tests of dbus-python are not installed: %v", err)
+	}
+	top := found[0]
+	for script, atLeast := range map[string]int{
+		"test-client.py": 35, "test-exception-py3.py": 2, "test-import-repeatedly": 1, "test-p2p.py": 4, "test-signals.py": 10,
+		"test-standalone.py": 36, "test-unusable-main-loop.py": 1, "run-test.sh": 5,
+	} {
+		t.Run(script, func(t *testing.T) {
+			t.Parallel()
+			reference, tested := onBoth(t)
+			compare(t, dbusPythonCases(t, reference, top, script), dbusPythonCases(t, tested, top, script), atLeast)
+		})
+	}
+}
+
+func dbusPythonCases(t *testing.T, bus *testbus.Bus, top, script string) verdicts {
+	env := []string{"PYTHON=" + python, "DBUS_TOP_SRCDIR=" + top, "DBUS_TOP_BUILDDIR=" + top}
+	service := exec.CommandContext(t.Context(), python, filepath.Join(top, "test/test-service.py"))
+	service.Env = append(bus.Environ(), env...)
+	if err := service.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = service.Process.Kill()
+		_ = service.Wait()
+	}()
+	if out, code := run(t, bus, "", nil, "gdbus", "wait", "--session", "--timeout", "30", "org.freedesktop.DBus.TestSuitePythonService"); code != 0 {
+		t.Fatalf("the test service did not start: %s", out)
+	}
+	argv := []string{filepath.Join(top, "test", script)}
+	if strings.HasSuffix(script, ".py") {
+		argv = []string{python, verdictsScript(t), argv[0]}
+	}
+	out, code := run(t, bus, t.TempDir(), env, argv...)
+	result := verdicts{}
+	for _, m := range regexp.MustCompile(`(?m)^(pass|fail|skip) __main__\.(\S+)$`).FindAllStringSubmatch(out, -1) {
+		result[m[2]] = m[1]
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(not )?ok \d+ - (.*)$`).FindAllStringSubmatch(out, -1) {
+		if !strings.HasPrefix(m[2], "<unittest") {
+			result[m[2]] = map[string]string{"": "pass", "not ": "fail"}[m[1]]
+		}
+	}
+	if bus.Kind != testbus.DBusDaemon && (code != 0 || strings.Contains(out, "\nnot ok")) {
+		t.Logf("%s, exit code %d:\n%s", script, code, tail(out))
+	}
+	return result
+}
+
+// verdictsScript returns the absolute path of the script that makes unittest say what became of each
+// case.
+func verdictsScript(t *testing.T) string {
+	path, err := filepath.Abs("testdata/verdicts.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestJeepney runs the tests that come with jeepney.
+func TestJeepney(t *testing.T) {
+	const top = "/usr/lib/python3/dist-packages/jeepney"
+	cases := func(bus *testbus.Bus) verdicts {
+		out, _ := run(t, bus, t.TempDir(), nil, python, "-m", "pytest", "-p", "no:cacheprovider", "--asyncio-mode=auto", "-v", "--color=no",
+			top+"/tests", top+"/io/tests", "--ignore="+top+"/io/tests/test_trio.py")
+		result := verdicts{}
+		for _, m := range regexp.MustCompile(`(?m)^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)`).FindAllStringSubmatch(out, -1) {
+			result[m[1]] = map[string]string{"PASSED": "pass", "FAILED": "fail", "ERROR": "fail", "SKIPPED": "skip"}[m[2]]
+		}
+		if bus.Kind != testbus.DBusDaemon && strings.Contains(out, "FAILED") {
+			t.Log(tail(out))
+		}
+		return result
+	}
+	reference, tested := onBoth(t)
+	compare(t, cases(reference), cases(tested), 40)
+}
