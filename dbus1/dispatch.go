@@ -25,7 +25,7 @@ func (p *peer) message(buf *readBuffer, raw []byte, keeps *readBuffer, long *map
 	m := new(message)
 	switch { // from here on the buffer is given back with the last reference to m
 	case keeps != nil:
-		m.Free = func(*bus.Message) { readBuffers.Put(keeps) }
+		m.Free = func(*bus.Message) { keeps.letGo() }
 	case long != nil:
 		m.Free = func(*bus.Message) { long.put() }
 	}

@@ -152,6 +152,7 @@ func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 		var keeps *readBuffer
 		if size >= takeAlong && owner == nil {
 			owner, keeps = buf, buf
+			buf.users.Store(2)
 		}
 		if err := p.message(buf, rest[:size:size], keeps, nil); err != nil {
 			return nil, 0, err
@@ -168,6 +169,7 @@ func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 	}
 	if owner != nil {
 		buf = readBuffers.Get().(*readBuffer)
+		defer owner.letGo() // the message may be gone already, but rest is in there
 	}
 	return buf, copy(buf.data[:], rest), err
 }
