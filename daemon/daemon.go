@@ -50,9 +50,10 @@ type Daemon struct {
 	doors  []*door
 	dir    string // to be removed at the end; "" when there is none
 
+	fail     sync.Once // guards err
+	err      error     // why the first door broke; not read before done is closed
 	shutdown sync.Once
 	done     chan struct{} // closed when nothing is left
-	failed   chan error    // why the first door broke; holds one
 }
 
 // door is a socket that the server accepts on. Each address has a GUID of its own
@@ -82,7 +83,7 @@ func start(config Config, dir string) (*Daemon, error) {
 		}
 		config.MachineID = id
 	}
-	d := &Daemon{log: config.Log, dir: dir, done: make(chan struct{}), failed: make(chan error, 1)}
+	d := &Daemon{log: config.Log, dir: dir, done: make(chan struct{})}
 	listeners, err := listenAll(config.Addresses, config.Log)
 	if err != nil {
 		return nil, err
@@ -128,20 +129,22 @@ func listenAll(lists []string, log *slog.Logger) ([]*listener, error) {
 	return out, nil
 }
 
-// open serves clients on l.
+// open serves clients on l. When that ends for another reason than Shutdown, the
+// daemon ends: a bus that nobody can find is worse than none, which is started anew.
 func (d *Daemon) open(l *listener) {
 	o := &door{listener: l, guid: newGUID(), served: make(chan struct{})}
 	d.doors = append(d.doors, o)
 	go func() {
 		defer close(o.served)
 		err := d.server.Serve(l.UnixListener, o.guid)
-		if err == nil || errors.Is(err, dbus1.ErrServerClosed) {
+		if errors.Is(err, dbus1.ErrServerClosed) {
 			return
 		}
-		select {
-		case d.failed <- fmt.Errorf("serve %s: %w", l.address, err):
-		default:
-		}
+		d.fail.Do(func() {
+			d.err = fmt.Errorf("serve %s: %w", l.address, err)
+			d.log.Error("ending, because a socket cannot be served any longer", "error", d.err)
+			go d.Shutdown() // which waits for us
+		})
 	}()
 }
 
@@ -166,16 +169,10 @@ func (d *Daemon) Addresses() []address.Address {
 func (d *Daemon) Address() string { return address.Format(d.Addresses()) }
 
 // Wait returns when the daemon has ended: with nil after [Daemon.Shutdown], else with
-// the reason why a socket could not be served any longer. In the second case the
-// daemon has been shut down as a whole.
+// the reason why it had to end by itself.
 func (d *Daemon) Wait() error {
-	select {
-	case err := <-d.failed:
-		d.Shutdown()
-		return err
-	case <-d.done:
-		return nil
-	}
+	<-d.done
+	return d.err
 }
 
 // Shutdown removes the sockets, disconnects all clients, and returns when no goroutine

@@ -331,3 +331,27 @@ func TestListenAllIsAllOrNothing(t *testing.T) {
 		t.Errorf("left behind: %v", got)
 	}
 }
+
+// A socket that cannot be served any longer ends the daemon, and Wait says why.
+func TestBrokenSocketEndsTheDaemon(t *testing.T) {
+	dir := shortDir(t)
+	d, err := Start(Config{Addresses: []string{"unix:path=" + dir + "/a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	canConnect(t, d.doors[0].listener)
+	broken, err := listenPath(dir + "/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := broken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.open(broken)
+	if err := d.Wait(); err == nil || !strings.Contains(err.Error(), "serve unix:path="+dir+"/b: ") {
+		t.Errorf("Wait: %v", err)
+	}
+	if left := names(t, dir); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
