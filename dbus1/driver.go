@@ -234,12 +234,6 @@ func (p *peer) hello(m *message, view *matchMessage, h *wire.Header, body []byte
 	if h.Signature != "" {
 		return p.rejectEarly(h, dbusErrorf("InvalidArgs", "Call to %s has wrong args (%s, expected %s)\n", h.Member, h.Signature, ""))
 	}
-	if err := p.server.completed(); err != nil {
-		return p.rejectEarly(h, errTooManyConnections)
-	}
-	p.complete = true
-	p.deadline.Stop()
-	p.deadline = nil
 	conn, err := p.server.config.Endpoint.Connect(bus.ConnConfig{
 		UID:       p.creds.UID,
 		AcceptFDs: p.takesFDs,
@@ -254,6 +248,13 @@ func (p *peer) hello(m *message, view *matchMessage, h *wire.Header, body []byte
 		}
 		return err
 	}
+	if err := p.server.completed(); err != nil {
+		conn.Close()
+		return p.rejectEarly(h, errTooManyConnections)
+	}
+	p.complete = true
+	p.deadline.Stop()
+	p.deadline = nil
 	p.conn, p.name = conn, conn.UniqueName()
 	p.fill(m, view, h, body, false)
 	m.DstName = driverName
