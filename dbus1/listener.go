@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,6 +21,9 @@ type listener struct {
 	fd     int
 	guid   string
 	ended  chan error // gets why accepting ended, once
+
+	busy   sync.RWMutex // held for reading by whoever uses fd, until it is closed
+	closed bool         // guarded by busy
 
 	paused bool // guarded by Server.mu: not watched until a peer leaves or says Hello
 }
@@ -40,8 +44,8 @@ func (s *Server) Serve(l *net.UnixListener, guid string) error {
 	if err != nil {
 		return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
 	}
-	defer unix.Close(fd)
 	own := &listener{server: s, fd: fd, guid: guid, ended: make(chan error, 1)}
+	defer own.close()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -80,6 +84,14 @@ func dupDescriptor(socket syscall.Conn) (int, error) {
 	return fd, dupErr
 }
 
+// close closes the descriptor when no worker accepts from it any more.
+func (l *listener) close() {
+	l.busy.Lock()
+	defer l.busy.Unlock()
+	l.closed = true
+	unix.Close(l.fd)
+}
+
 // end makes Serve return. Server.mu is held, which also keeps the descriptor open meanwhile.
 func (l *listener) end(err error) {
 	select {
@@ -90,6 +102,11 @@ func (l *listener) end(err error) {
 
 // ready implements socket.
 func (l *listener) ready(uint32) (started bool) {
+	l.busy.RLock()
+	defer l.busy.RUnlock()
+	if l.closed {
+		return false
+	}
 	s := l.server
 	for range acceptsPerTurn {
 		if l.pauseIfFull() {
