@@ -234,7 +234,11 @@ func (p *peer) checkFDs(incomplete bool) error {
 func (p *peer) watchFDs() {
 	switch {
 	case len(p.in.fds) > 0 && p.in.timer == nil:
-		p.in.timer = time.AfterFunc(pendingFDTimeout, p.hangUp)
+		p.in.timer = time.AfterFunc(pendingFDTimeout, func() {
+			p.server.blame.warn(p.server.log, "disconnecting a peer that sent file descriptors without their message",
+				"pid", p.creds.PID, "uid", p.creds.UID, "pending_fd_timeout", pendingFDTimeout)
+			p.hangUp()
+		})
 	case len(p.in.fds) == 0 && p.in.timer != nil:
 		p.in.timer.Stop()
 		p.in.timer = nil
@@ -245,6 +249,9 @@ func (p *peer) watchFDs() {
 func (p *peer) claimFDs(n uint32) ([]int, error) {
 	if n == 0 {
 		return nil, nil
+	}
+	if !p.takesFDs {
+		return nil, fmt.Errorf("a message should come with %d file descriptors, which were not negotiated", n)
 	}
 	if int64(n) > int64(len(p.in.fds)) {
 		return nil, fmt.Errorf("a message should come with %d file descriptors, but %d have arrived", n, len(p.in.fds))
