@@ -61,6 +61,7 @@ func (p *peer) proceed(d *delivery) (done bool) {
 			p.finish(d)
 			return true
 		case writeFailed:
+			unix.Shutdown(p.fd, unix.SHUT_RDWR) // what was lost cannot be made up for; what arrived is still read
 			p.release()
 			p.discard(d)
 			return true
