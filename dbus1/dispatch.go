@@ -49,7 +49,15 @@ func (p *peer) message(buf *readBuffer, raw []byte, keeps *readBuffer, long *map
 		return p.hello(m, &buf.view, h, body)
 	}
 	p.fill(m, &buf.view, h, body, keeps != nil || long != nil)
-	return p.route(m, h, body)
+	if len(raw) > wire.MaxArraySize {
+		// The sender's name makes the header longer. Nobody would take a message that is too long, and blame the bus.
+		if _, err := wire.MessageSize(m.pieces[0]); err != nil {
+			return p.fail(h, dbusErrorf("LimitsExceeded", "With its sender in the header the message is too long: %v", err))
+		}
+	}
+	err = p.route(m, h, body)
+	m.View, m.DstName = nil, "" // in buf, which a message that waits in some queue must not keep
+	return err
 }
 
 // fill makes the envelope of a message, with the header written anew: that is how the true sender gets into it, and how
