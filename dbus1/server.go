@@ -27,7 +27,7 @@ type Limits struct {
 	// MaxMessageSize is the size of the longest message taken, in bytes.
 	MaxMessageSize int // max_message_size, the specification's 128 MiB
 	// MaxMessageFDs is how many file descriptors a message may carry.
-	MaxMessageFDs int // max_message_unix_fds, 16
+	MaxMessageFDs int // max_message_unix_fds, 16; the kernel's limit is 253
 	// MaxQueueBytes is how much of one user may wait for a peer that does not read.
 	MaxQueueBytes int // max_outgoing_bytes, 127 MiB as on the system bus
 	// MaxQueueFDs is how many file descriptors of one user may wait for a peer that does not read.
@@ -50,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.MaxConnections, 100_000)
 	set(&l.MaxMessageSize, 128<<20)
 	set(&l.MaxMessageFDs, 16)
+	l.MaxMessageFDs = min(l.MaxMessageFDs, maxFDsPerRead)
 	set(&l.MaxQueueBytes, 127<<20)
 	set(&l.MaxQueueFDs, 64)
 	set(&l.MaxNames, 50_000)
