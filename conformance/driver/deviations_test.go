@@ -5,7 +5,6 @@ package driver
 import (
 	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -75,17 +74,4 @@ func requireAllApplied(t *testing.T) {
 			t.Errorf("nothing differs any more in this respect, remove the deviation: %s", d.reason)
 		}
 	}
-}
-
-// rx compiles a pattern in which the blanks of a longer text are as they are.
-func rx(parts ...string) *regexp.Regexp { return regexp.MustCompile(strings.Join(parts, "")) }
-
-// deviations lists all differences that are on purpose.
-var deviations = []deviation{
-	{
-		reason: "an error about a match rule says which key is wrong, and why",
-		theirs: rx(`(name=org\.freedesktop\.DBus\.Error\.MatchRuleInvalid .*signature=s) ".*"$`),
-		ours:   rx(`(name=org\.freedesktop\.DBus\.Error\.MatchRuleInvalid .*signature=s) "invalid match rule: .*"$`),
-		common: "$1",
-	},
 }

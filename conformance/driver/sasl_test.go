@@ -34,7 +34,8 @@ func TestSameAuthenticationAsDBusDaemon(t *testing.T) {
 		{"AUTH EXTERNAL " + other, "AUTH EXTERNAL " + me},
 		{"AUTH EXTERNAL " + hex.EncodeToString([]byte("root"))},
 		{"AUTH EXTERNAL " + hex.EncodeToString([]byte("no such user"))},
-		{"AUTH EXTERNAL zz", "AUTH EXTERNAL 3", "AUTH EXTERNAL " + strings.ToUpper(me)},
+		// Not "AUTH EXTERNAL 3", which dbus-daemon takes for an empty identity and accepts.
+		{"AUTH EXTERNAL zz", "AUTH EXTERNAL " + strings.ToUpper(me)},
 		{"AUTH EXTERNAL " + me + " ", "CANCEL"},
 		{"AUTH EXTERNAL  " + me},
 		{"AUTH EXTERNAL " + me + " x"},
