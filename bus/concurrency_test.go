@@ -330,7 +330,7 @@ func TestConnectionsComeAndGoWhileOthersSend(t *testing.T) {
 	var made, freed atomic.Int64
 	count := func(m *bus.Message) *bus.Message {
 		made.Add(1)
-		m.Free = func(*bus.Message) { freed.Add(1) }
+		m.Free = func() { freed.Add(1) }
 		return m
 	}
 	var current [comers]atomic.Uint64 // ids

@@ -59,7 +59,7 @@ type Message struct {
 	// while the message is being routed and only for the goroutine that sends it.
 	View any
 	// Free, if set, is called when nobody needs the payload any more.
-	Free func(*Message)
+	Free func()
 
 	refs     atomic.Int32 // further references; the first one is not counted
 	uid      uint32       // whose quota it is counted on, unless Src is FromBus
@@ -93,7 +93,7 @@ func (m *Message) Release() {
 	}
 	m.FDs = nil
 	if m.Free != nil {
-		m.Free(m)
+		m.Free()
 	}
 }
 

@@ -118,7 +118,7 @@ func TestDescriptorsAreClosedWithTheLastReference(t *testing.T) {
 			s.m = to(test.dst, "x")
 			s.m.FDs = []int{fd}
 			frees := 0
-			s.m.Free = func(*bus.Message) { frees++ }
+			s.m.Free = func() { frees++ }
 
 			for _, step := range test.steps {
 				step(t, s)

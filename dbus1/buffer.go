@@ -14,7 +14,7 @@ import (
 
 // Buffers for what arrives. There are two kinds. A read buffer takes a batch of small messages, of which each is then copied to memory of
 // its own size, so that one that waits in some queue does not keep the rest. A message that fills a good part of
-// the read buffer takes the whole buffer along instead; and one that is longer than a read buffer is read into a mapping. Both kinds
+// the read buffer takes the whole buffer along instead; and a long one that arrives in pieces is read into a mapping. Both kinds
 // are used again when the message they hold is gone.
 
 // readSize is how much one system call may read: about what a socket holds.

@@ -19,15 +19,15 @@ type message struct {
 	pieces [2][]byte
 }
 
-// message handles one complete message. buf lends space for what is only needed meanwhile. raw is part of keeps, or of long, if the message is to keep that buffer; otherwise it
-// is only valid during the call. An error is a reason to disconnect the peer.
-func (p *peer) message(buf *readBuffer, raw []byte, keeps *readBuffer, long *mapping) error {
+// message handles one complete message. buf lends space for what is only needed meanwhile. An error is a reason to disconnect
+// the peer.
+//
+// raw is part of buf, and valid during the call only, unless it is owned: then it is the message's to keep, and free, if
+// not nil, is called when the message is gone.
+func (p *peer) message(buf *readBuffer, raw []byte, owned bool, free func()) error {
 	m := new(message)
-	switch { // from here on the buffer is given back with the last reference to m
-	case keeps != nil:
-		m.Free = func(*bus.Message) { keeps.letGo() }
-	case long != nil:
-		m.Free = func(*bus.Message) { long.put() }
+	if free != nil {
+		m.Free = free
 	}
 	defer m.Release()
 	h := &buf.parsed
@@ -48,7 +48,7 @@ func (p *peer) message(buf *readBuffer, raw []byte, keeps *readBuffer, long *map
 	if p.conn == nil {
 		return p.hello(m, &buf.view, h, body)
 	}
-	p.fill(m, &buf.view, h, body, keeps != nil || long != nil)
+	p.fill(m, &buf.view, h, body, owned)
 	if len(raw) > wire.MaxArraySize {
 		// The sender's name makes the header longer. Nobody would take a message that is too long, and blame the bus.
 		if _, err := wire.MessageSize(m.pieces[0]); err != nil {

@@ -2,7 +2,6 @@ package dbus1
 
 import (
 	"os"
-	"syscall"
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/meta"
@@ -169,13 +168,6 @@ func (p *peer) pidfd() (fd int, ok bool) {
 	defer p.release()
 	fd, err := meta.Socket(p.fd).PIDFD()
 	return fd, err == nil
-}
-
-// writeEarly writes to a peer that is not on the bus yet. Such answers are few and short: a socket that has no space for one belongs to
-// a peer that does not read.
-func (p *peer) writeEarly(b []byte) error {
-	_, err := syscall.Write(p.fd, b)
-	return err
 }
 
 var _ bus.Receiver = (*peer)(nil)

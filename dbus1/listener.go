@@ -55,7 +55,7 @@ func (s *Server) Serve(l *net.UnixListener, guid string) error {
 	s.running.Add(1)
 	s.mu.Unlock()
 	defer s.running.Done()
-	own.id = s.poller.register(own)
+	s.poller.register(own, &own.id)
 	err = s.poller.add(own.id, fd, listenerEvents)
 	if err == nil {
 		err = <-own.ended

@@ -111,13 +111,13 @@ func (w *poller) lookup(id uint64) socket {
 	return w.sockets[id]
 }
 
-// register gives s an id, by which add, change and remove know it. Ids are never given again, so that a late event finds nobody.
-func (w *poller) register(s socket) uint64 {
+// register sets the id of s, by which add, change and remove know it. Ids are never given again, so that a late event finds nobody.
+func (w *poller) register(s socket, id *uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lastID++
+	*id = w.lastID
 	w.sockets[w.lastID] = s
-	return w.lastID
 }
 
 // remove forgets a socket. Closing it ends the watching.

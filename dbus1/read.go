@@ -15,10 +15,10 @@ import (
 
 // reader is what is kept of a peer's stream between two batches: nothing, if the peer is idle.
 type reader struct {
-	partial []byte   // the beginning of a message that has not arrived in full
-	long    *mapping // holds the message instead, if it is longer than a read buffer
-	size    int      // of that message
-	got     int      // of its bytes, so far
+	partial []byte   // the beginning of a short message that has not arrived in full
+	long    []byte   // where a longer one is being read to, instead
+	got     int      // bytes of it so far
+	mapping *mapping // that long is part of, or nil
 	fds     []int    // descriptors that arrived and that no message has claimed yet
 	timer   *time.Timer
 }
@@ -29,8 +29,8 @@ const pendingFDTimeout = 150 * time.Second
 // drop gives up what has not become a message.
 func (r *reader) drop() {
 	closeAll(r.fds)
-	if r.long != nil {
-		r.long.put()
+	if r.mapping != nil {
+		r.mapping.put()
 	}
 	if r.timer != nil {
 		r.timer.Stop()
@@ -52,7 +52,7 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 	p.in.partial = nil
 	target := buf.data[have:]
 	if p.in.long != nil {
-		target = p.in.long.data[p.in.got:p.in.size]
+		target = p.in.long[p.in.got:]
 	}
 	n, fds, err := p.receive(buf, target)
 	switch {
@@ -61,7 +61,7 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 	case err != nil:
 		p.end = err
 	case p.in.long != nil:
-		if p.in.got += n; p.in.got == p.in.size {
+		if p.in.got += n; p.in.got == len(p.in.long) {
 			p.end = p.longMessage(buf)
 		}
 	default:
@@ -76,9 +76,7 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 		}
 		p.watchFDs()
 	}
-	if buf != nil {
-		readBuffers.Put(buf)
-	}
+	readBuffers.Put(buf)
 	// A read that was not filled has emptied the socket, unless it ended behind descriptors.
 	return drained || n < len(target) && fds == 0 && !toEnd
 }
@@ -134,44 +132,44 @@ func (p *peer) takeFDs(buf *readBuffer) (count int, err error) {
 }
 
 // consume handles all complete messages (or lines of authentication) in the first have bytes of buf, and moves what is left to the
-// beginning of the buffer that it returns. That is another one if a message has kept buf, and nil after some errors.
+// beginning of the buffer that it returns. That is another one if a message has taken buf along.
 func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 	rest, err := p.commands(buf.data[:have])
 	if err != nil {
 		return buf, 0, err
 	}
-	var owner *readBuffer // buf, if a message has kept it
 	for p.auth == nil && len(rest) >= wire.HeaderFixedSize {
 		size, err := p.messageSize(rest)
 		if err != nil {
-			return nil, 0, err
+			return buf, 0, err
 		}
 		if size > len(rest) {
 			break
 		}
-		var keeps *readBuffer
-		if size >= takeAlong && owner == nil {
-			owner, keeps = buf, buf
-			buf.users.Store(2)
-		}
-		if err := p.message(buf, rest[:size:size], keeps, nil); err != nil {
-			return nil, 0, err
-		}
+		raw := rest[:size:size]
 		rest = rest[size:]
+		if size < takeAlong {
+			err = p.message(buf, raw, false, nil)
+		} else {
+			// The message takes buf along, and gives it back, perhaps before message returns.
+			taken := buf
+			buf = readBuffers.Get().(*readBuffer)
+			rest = buf.data[:copy(buf.data[:], rest)]
+			err = p.message(buf, raw, true, func() { readBuffers.Put(taken) })
+		}
+		if err != nil {
+			return buf, 0, err
+		}
 	}
 	if err := p.checkFDs(len(rest) > 0); err != nil {
-		return nil, 0, err
+		return buf, 0, err
 	}
 	if p.auth == nil && len(rest) >= wire.HeaderFixedSize {
-		if size, _ := wire.MessageSize(rest); size > readSize {
-			rest, err = nil, p.startLong(rest, size)
+		if size, _ := wire.MessageSize(rest); size > maxPartial {
+			return buf, 0, p.startLong(rest, size)
 		}
 	}
-	if owner != nil {
-		buf = readBuffers.Get().(*readBuffer)
-		defer owner.letGo() // the message may be gone already, but rest is in there
-	}
-	return buf, copy(buf.data[:], rest), err
+	return buf, copy(buf.data[:], rest), nil
 }
 
 // commands handles the complete lines of authentication that b begins with, and returns what follows them.
@@ -195,21 +193,34 @@ func (p *peer) messageSize(b []byte) (int, error) {
 	return size, err
 }
 
-// startLong begins a message that is longer than a read buffer.
+// maxPartial is the size from which a message that arrives in pieces is read to memory of its own. The beginning of a
+// shorter one is copied with each piece.
+const maxPartial = 4 << 10
+
+// startLong begins to read a message to memory of its own.
 func (p *peer) startLong(beginning []byte, size int) error {
-	m, err := takeMapping(size)
-	if err != nil {
-		return fmt.Errorf("get memory for a message of %d bytes: %w", size, err)
+	if size < takeAlong {
+		p.in.long = make([]byte, size)
+	} else {
+		m, err := takeMapping(size)
+		if err != nil {
+			return fmt.Errorf("get memory for a message of %d bytes: %w", size, err)
+		}
+		p.in.mapping, p.in.long = m, m.data[:size:size]
 	}
-	p.in.long, p.in.size, p.in.got = m, size, copy(m.data, beginning)
+	p.in.got = copy(p.in.long, beginning)
 	return nil
 }
 
 // longMessage handles the message in p.in.long, which is complete.
 func (p *peer) longMessage(buf *readBuffer) error {
-	m, size := p.in.long, p.in.size
-	p.in.long, p.in.size, p.in.got = nil, 0, 0
-	if err := p.message(buf, m.data[:size:size], nil, m); err != nil {
+	raw, m := p.in.long, p.in.mapping
+	p.in.long, p.in.mapping, p.in.got = nil, nil, 0
+	var free func()
+	if m != nil {
+		free = m.put
+	}
+	if err := p.message(buf, raw, true, free); err != nil {
 		return err
 	}
 	return p.checkFDs(false)
@@ -252,6 +263,9 @@ func (p *peer) claimFDs(n uint32) ([]int, error) {
 	}
 	if !p.takesFDs {
 		return nil, fmt.Errorf("a message should come with %d file descriptors, which were not negotiated", n)
+	}
+	if n > uint32(p.server.limits.MaxMessageFDs) {
+		return nil, fmt.Errorf("a message comes with %d file descriptors (max_message_unix_fds=%d)", n, p.server.limits.MaxMessageFDs)
 	}
 	if int64(n) > int64(len(p.in.fds)) {
 		return nil, fmt.Errorf("a message should come with %d file descriptors, but %d have arrived", n, len(p.in.fds))

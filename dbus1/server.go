@@ -169,7 +169,7 @@ func (s *Server) start(fd int, guid string) {
 	s.running.Add(1)
 	s.mu.Unlock()
 	p.expectHello()
-	p.id = s.poller.register(p)
+	s.poller.register(p, &p.id)
 	if err := s.poller.add(p.id, fd, watched); err != nil {
 		p.end = err
 		p.leave()
