@@ -52,11 +52,11 @@ func dbusPythonCases(t *testing.T, bus *testbus.Bus, top, script string) verdict
 	}
 	out, code := run(t, bus, t.TempDir(), env, argv...)
 	result := verdicts{}
-	for _, m := range regexp.MustCompile(`(?m)^(pass|fail|skip) __main__\.(\S+)$`).FindAllStringSubmatch(out, -1) {
+	for _, m := range regexp.MustCompile(`(pass|fail|skip) __main__\.(\S+)\n`).FindAllStringSubmatch(out, -1) {
 		result[m[2]] = m[1]
 	}
 	for _, m := range regexp.MustCompile(`(?m)^(not )?ok \d+ - (.*)$`).FindAllStringSubmatch(out, -1) {
-		if !strings.HasPrefix(m[2], "<unittest") {
+		if !strings.HasSuffix(m[2], "(tap module not available)") {
 			result[m[2]] = map[string]string{"": "pass", "not ": "fail"}[m[1]]
 		}
 	}
