@@ -27,6 +27,7 @@ type Conn struct {
 	closed  bool
 	monitor Filter   // not nil: this is a monitor
 	owned   []string // well-known names of which this is the primary owner, oldest first
+	peak    int      // the most names that owned has held
 	claims  []*name  // names owned or queued for
 	mark    uint64   // the last broadcast that was queued here
 
@@ -69,6 +70,13 @@ func (c *Conn) Names() []string {
 	c.bus.mu.RLock()
 	defer c.bus.mu.RUnlock()
 	return slices.Clone(c.owned)
+}
+
+// PeakNames returns the most well-known names that c has owned at a time.
+func (c *Conn) PeakNames() int {
+	c.bus.mu.RLock()
+	defer c.bus.mu.RUnlock()
+	return c.peak
 }
 
 // Hello makes c part of its bus: others see it from now on.

@@ -185,7 +185,8 @@ func (c *Conn) handOver(n *name, change func()) {
 func (c *Conn) gain(n *name) {
 	owner := n.primary()
 	owner.owned = append(owner.owned, n.name)
-	c.bus.peaks.PeakConnNames = max(c.bus.peaks.PeakConnNames, len(owner.owned))
+	owner.peak = max(owner.peak, len(owner.owned))
+	c.bus.peaks.PeakConnNames = max(c.bus.peaks.PeakConnNames, owner.peak)
 	if owner.tellOwn {
 		c.tell(owner, 0, Notification{Kind: NameAcquired, Name: n.name, NewOwner: owner.id})
 	}

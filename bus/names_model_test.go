@@ -34,7 +34,7 @@ type modelConn struct {
 	heard              []string // all that it was ever told
 }
 
-const modelMaxNames = 3
+const modelMaxNames = 2
 
 // say is what the public is told, and whisper what one connection is told about itself. Monitors hear both.
 func (r *registry) say(format string, args ...any) {
@@ -217,7 +217,8 @@ func (r *registryTest) draw(t *rapid.T) (*peer, *modelConn) {
 	return r.peers[id], r.model.conns[id]
 }
 
-var modelNames = []string{"a.a", "b.b", "c.c", "d.d"}
+// Few names, so that there is a crowd at each; more than one may have.
+var modelNames = []string{"a.a", "b.b", "c.c"}
 
 func (r *registryTest) acquire(t *rapid.T) {
 	p, c := r.draw(t)
@@ -312,11 +313,11 @@ func TestNameRegistryFollowsTheSpecification(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"": r.check,
 			"connect": func(t *rapid.T) {
-				if len(r.peers) < 8 {
+				if len(r.peers) < 7 {
 					r.connect(t)
 				}
 			},
-			"acquire": r.acquire, "acquire again": r.acquire, "acquire once more": r.acquire,
+			"acquire": r.acquire, "acquire again": r.acquire, "acquire once more": r.acquire, "acquire more": r.acquire,
 			"release": r.release, "close": r.close, "become monitor": r.becomeMonitor,
 		})
 	})

@@ -74,6 +74,33 @@ func TestAcquireName(t *testing.T) {
 	}
 }
 
+func TestFlagsOfWhoWaitsCountOnceItOwnsTheName(t *testing.T) {
+	tests := []struct {
+		name          string
+		first, second bus.NameFlags // of the request to wait, and of the one that changes it
+		want          bus.Ownership // for one who wants to replace
+	}{
+		{"as asked first", bus.AllowReplacement, bus.AllowReplacement, bus.PrimaryOwner},
+		{"allowed later", 0, bus.AllowReplacement, bus.PrimaryOwner},
+		{"forbidden later", bus.AllowReplacement, 0, bus.InQueue},
+		{"forbidden on moving up", bus.AllowReplacement, bus.ReplaceExisting, bus.InQueue},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBus(t)
+			first, waiting, third := b.connect(), b.connect(), b.connect()
+			first.mustAcquire(example, 0)
+			waiting.mustAcquire(example, test.first)
+			waiting.mustAcquire(example, test.second)
+			first.leave()
+			got, err := third.AcquireName(example, bus.ReplaceExisting)
+			if err != nil || got != test.want {
+				t.Errorf("got %d, %v, want %d", got, err, test.want)
+			}
+		})
+	}
+}
+
 func TestReleaseName(t *testing.T) {
 	setUp := func(t *testing.T) (first, second, third *peer) {
 		b := newBus(t)

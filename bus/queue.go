@@ -138,16 +138,20 @@ type QueueStats struct {
 	FDs      int    // of messages not yet delivered
 	Dropped  uint64 // broadcasts and signals lost so far because the queue was full
 
-	PeakBytes int // the most that Bytes has been
+	PeakBytes, PeakFDs int // the most that Bytes and FDs have been
 }
 
 // QueueStats returns the state of the receive queue.
 func (c *Conn) QueueStats() QueueStats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := QueueStats{Messages: len(c.queue.messages) - c.queue.head, Bytes: c.queue.ledger.total, Dropped: c.queue.dropped, PeakBytes: c.queue.ledger.peak}
-	for _, u := range c.queue.ledger.users {
-		s.FDs += u.fds
+	q := &c.queue
+	return QueueStats{
+		Messages:  len(q.messages) - q.head,
+		Bytes:     q.ledger.total,
+		FDs:       q.ledger.fds,
+		Dropped:   q.dropped,
+		PeakBytes: q.ledger.peak,
+		PeakFDs:   q.ledger.peakFDs,
 	}
-	return s
 }

@@ -22,9 +22,11 @@ type usage struct {
 
 // ledger is the account book of one queue: an entry for each user that has something in it.
 type ledger struct {
-	total int // bytes of all users
-	peak  int // the most that total has been
-	users []usage
+	total   int // bytes of all users
+	peak    int // the most that total has been
+	fds     int // of all users
+	peakFDs int // the most that fds has been
+	users   []usage
 }
 
 func (l *ledger) entry(uid uint32) *usage {
@@ -52,6 +54,8 @@ func (l *ledger) add(u *usage, size, fds int) {
 	u.bytes += size
 	u.msgs++
 	u.fds += fds
+	l.fds += fds
+	l.peakFDs = max(l.peakFDs, l.fds)
 	l.total += size
 	l.peak = max(l.peak, l.total)
 }
@@ -80,6 +84,7 @@ func (l *ledger) release(uid uint32, size, fds int) {
 	u.bytes -= size
 	u.msgs--
 	u.fds -= fds
+	l.fds -= fds
 	l.total -= size
 	l.forget(u)
 }

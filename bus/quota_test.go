@@ -181,6 +181,7 @@ type account struct {
 	taken   int    // how many of them were taken out
 	dropped uint64
 	peak    int
+	peakFDs int
 }
 
 func (a *account) sum(of func(held) bool) (bytes, msgs, fds int) {
@@ -212,8 +213,8 @@ func (a *account) verdict(h held) error {
 
 func (a *account) take(h held) {
 	a.held = append(a.held, h)
-	bytes, _, _ := a.sum(func(held) bool { return true })
-	a.peak = max(a.peak, bytes)
+	bytes, _, fds := a.sum(func(held) bool { return true })
+	a.peak, a.peakFDs = max(a.peak, bytes), max(a.peakFDs, fds)
 }
 
 // receive is what becomes of a message, and the error that its sender gets.
@@ -323,7 +324,7 @@ func (q *quotaTest) deliver(t *rapid.T) {
 
 func (q *quotaTest) check(t *rapid.T) {
 	bytes, msgs, fds := q.account.sum(func(held) bool { return true })
-	want := bus.QueueStats{Messages: msgs - q.account.taken, Bytes: bytes, FDs: fds, Dropped: q.account.dropped, PeakBytes: q.account.peak}
+	want := bus.QueueStats{Messages: msgs - q.account.taken, Bytes: bytes, FDs: fds, Dropped: q.account.dropped, PeakBytes: q.account.peak, PeakFDs: q.account.peakFDs}
 	if diff := cmp.Diff(want, q.receiver.QueueStats()); diff != "" {
 		t.Fatalf("(-want +got):\n%s", diff)
 	}

@@ -251,9 +251,11 @@ func TestCallerThatLeavesIsNotAnswered(t *testing.T) {
 func TestCallerThatBecomesAMonitorIsNotAnswered(t *testing.T) {
 	_, caller, callee := callAndCallee(t)
 	caller.mustPost(call(callee.ID(), 1))
-	caller.monitor(all)
+	caller.monitor(filter(func(_, _ *bus.Conn, _ *bus.Message) bool { return false }))
 	caller.expectPending(0)
 	expectError(t, callee.post(reply(caller.ID(), 1)), bus.ErrNoSuchConn)
+	callee.leave()
+	caller.expect()
 }
 
 func TestCallThatIsNotAnsweredInTime(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"math/bits"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -34,14 +33,6 @@ type readBuffer struct {
 	vector  unix.Iovec
 	parsed  wire.Header  // of the message being handled
 	view    matchMessage // the same, for match rules
-	users   atomic.Int32 // when a message has taken it along: that message, and the reader until it is through with the rest
-}
-
-// letGo gives up a buffer that a message has taken along. The last user returns it to the pool.
-func (b *readBuffer) letGo() {
-	if b.users.Add(-1) == 0 {
-		readBuffers.Put(b)
-	}
 }
 
 var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}

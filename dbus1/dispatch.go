@@ -104,6 +104,8 @@ func headerBound(h *wire.Header) int {
 // route sends m where it is meant to go.
 func (p *peer) route(m *message, h *wire.Header, body []byte) error {
 	switch {
+	case h.Type > wire.TypeSignal && h.Destination == "":
+		return nil
 	case h.Type > wire.TypeSignal:
 		// The specification wants messages of unknown type ignored; dbus-daemon refuses them, which tells the sender more.
 		return p.fail(h, errUnknownType)

@@ -38,7 +38,8 @@ type peer struct {
 	out writer
 	end error // why reading ended
 
-	stats traffic
+	stats     traffic
+	peakRules int // the most match rules at a time; guarded by the lock of the bus
 }
 
 // traffic counts what a peer sent; atomic, since others may ask.

@@ -46,6 +46,8 @@ func (s *Subscriptions) add(c *bus.Conn, rule *MatchRule, limit int) error {
 		s.index.add(c, rule)
 		s.peaks.peak = max(s.peaks.peak, s.index.len())
 		s.peaks.peakPerConn = max(s.peaks.peakPerConn, n+1)
+		p := c.Peer().(*peer)
+		p.peakRules = max(p.peakRules, n+1)
 		return nil
 	})
 }
@@ -77,6 +79,15 @@ func (s *Subscriptions) rules(asking, c *bus.Conn) (rules []string) {
 		return nil
 	})
 	return rules
+}
+
+// peakOf returns the most rules that c has had at a time. asking is any connection of the bus.
+func (s *Subscriptions) peakOf(asking, c *bus.Conn) (n int) {
+	asking.EditMatches(func() error {
+		n = c.Peer().(*peer).peakRules
+		return nil
+	})
+	return n
 }
 
 // readRule reads a match rule that a peer wrote.
