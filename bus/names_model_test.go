@@ -31,6 +31,7 @@ type modelConn struct {
 	present, monitor   bool     // on the bus, and turned into a monitor
 	asked              []string // names owned or waited for, first asked first
 	owned              []string // first had first
+	peak               int      // the most of them at a time
 	heard              []string // all that it was ever told
 }
 
@@ -77,6 +78,7 @@ func (r *registry) change(name string, do func([]wish) []wish) {
 	if old != now && now != 0 {
 		c := r.conns[now]
 		c.owned = append(c.owned, name)
+		c.peak = max(c.peak, len(c.owned))
 		r.whisper(c, "NameAcquired %s", name)
 	}
 	for _, c := range r.conns {
@@ -269,6 +271,9 @@ func (r *registryTest) check(t *rapid.T) {
 		}
 		if got := p.Names(); !slices.Equal(got, c.owned) || !slices.Equal(p.Owned(), c.owned) {
 			t.Fatalf("connection %d owns %q, in routing %q, want %q", id, got, p.Owned(), c.owned)
+		}
+		if got := p.PeakNames(); got != c.peak {
+			t.Fatalf("connection %d owned %d names at most, want %d", id, got, c.peak)
 		}
 		if c.present {
 			wantIDs = append(wantIDs, id)
