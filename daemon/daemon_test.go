@@ -149,6 +149,7 @@ func TestStartPrivate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Cleanup(d.Shutdown)
 			socket, _ := d.Addresses()[0].Get("path")
 			dir := filepath.Dir(socket)
 			if filepath.Dir(dir) != test.want {

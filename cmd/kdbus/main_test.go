@@ -21,6 +21,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// Programs with the race detector in them would each wait a second at their end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){
 		"kdbus":         main,
 		"hello":         program(hello),
@@ -41,8 +43,7 @@ func TestScripts(t *testing.T) {
 			for _, name := range []string{"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "NOTIFY_SOCKET", "LISTEN_FDS"} {
 				env.Setenv(name, "")
 			}
-			// Programs with the race detector in them would each wait a second at their end.
-			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("TMPDIR", filepath.Join(env.WorkDir, "tmp"))
 			return os.MkdirAll(filepath.Join(env.WorkDir, "tmp"), 0o700)
 		},
