@@ -3,6 +3,7 @@ package bus
 import (
 	"container/heap"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,14 +24,19 @@ type call struct {
 	caller, callee *Conn
 	prev, next     *call // in the callee's list; guarded by callee.mu
 	deadline       time.Time
-	heapIndex      int // in timers, when there is a deadline
+	heapIndex      int         // in timers, when there is a deadline
+	queued         atomic.Bool // the callee has it, and may answer; set with callee.mu held
 }
+
+// answerable reports whether the call, if there is one, may be answered. A callee that guesses the number of a call could
+// answer before it has it, and that call would end twice.
+func (w *call) answerable() bool { return w != nil && w.queued.Load() }
 
 // awaits reports whether c waits for an answer to the call.
 func (c *Conn) awaits(key callKey) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.calls[key] != nil
+	return c.calls[key].answerable()
 }
 
 // call queues m, which expects a reply, at dst.
@@ -42,11 +48,12 @@ func (c *Conn) call(dst *Conn, m *Message) error {
 	if err := c.expect(w); err != nil {
 		return err
 	}
-	// From here on the call can be answered, but not before dst has it.
+	// The caller knew of the call before dst has it, since dst may answer at once.
 	dst.mu.Lock()
 	err := c.pushLocked(dst, m, reported)
 	if err == nil {
 		dst.owe(w)
+		w.queued.Store(true)
 	}
 	dst.mu.Unlock()
 	if err != nil {
@@ -87,7 +94,7 @@ func (c *Conn) reply(dst *Conn, m *Message, requested bool) error {
 	}
 	dst.mu.Lock()
 	w := dst.calls[key]
-	if w == nil {
+	if !w.answerable() {
 		dst.mu.Unlock()
 		return errorf(ErrUnrequested, "the call %d of connection %s was given up", m.ReplyCookie, dst.UniqueName())
 	}
