@@ -307,6 +307,38 @@ func TestCallsOfManyAreEachAnsweredOnce(t *testing.T) {
 	running.Wait()
 }
 
+// A callee that answers calls before they are sent may end them or not, but no call ends twice.
+func TestReplyThatIsEarlyEndsACallAtMostOnce(t *testing.T) {
+	const rounds = 5000
+	b := newBus(t)
+	b.limits = &bus.Limits{Quota: roomy.Quota, MaxCalls: 1 << 20}
+	ends := make([]int, rounds+1)
+	caller, stopCaller := run(t, b, func(_ *runner, m *bus.Message) { ends[m.ReplyCookie]++ })
+	callee, stopCallee := run(t, b, func(*runner, *bus.Message) {})
+	var current atomic.Uint64
+	var running sync.WaitGroup
+	running.Go(func() {
+		for n := uint64(1); n < rounds; n = current.Load() {
+			callee.post(reply(caller.ID(), n))
+			callee.post(reply(caller.ID(), n+1))
+		}
+	})
+	for n := range uint64(rounds) {
+		current.Store(n + 1)
+		caller.mustPost(call(callee.ID(), n+1))
+	}
+	current.Store(rounds)
+	running.Wait()
+	callee.leave()
+	stopCallee()
+	stopCaller()
+	for n, e := range ends[1:] {
+		if e > 1 {
+			t.Errorf("call %d ended %d times", n+1, e)
+		}
+	}
+}
+
 // live takes a name and may turn the connection into a monitor.
 func (r *runner) live(monitor bool) {
 	r.driving.Lock()
