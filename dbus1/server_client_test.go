@@ -46,7 +46,6 @@ func (s *testServer) dial() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn.SetDeadline(time.Now().Add(patience))
 	return &client{conn: conn, order: wire.LittleEndian}, nil
 }
 
@@ -69,6 +68,7 @@ func (c *client) authenticate(withFDs bool) error {
 		return err
 	}
 	got := make([]byte, len(want))
+	c.conn.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.ReadFull(c.conn, got); err != nil {
 		return fmt.Errorf("authenticate: %w", err)
 	}
@@ -144,6 +144,7 @@ func closeFDs(fds []int) {
 
 // write sends bytes, with descriptors beside the first of them.
 func (c *client) write(b []byte, fds ...int) error {
+	c.conn.SetWriteDeadline(time.Now().Add(patience))
 	if len(fds) > 0 {
 		n, _, err := c.conn.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
 		if err != nil {
@@ -212,6 +213,7 @@ func (c *client) read() (*received, error) {
 func (c *client) fill(wanted int) error {
 	c.in = slices.Grow(c.in, max(wanted, 64<<10))
 	var control [1 << 11]byte
+	c.conn.SetReadDeadline(time.Now().Add(patience))
 	n, controlSize, flags, _, err := c.conn.ReadMsgUnix(c.in[len(c.in):cap(c.in)], control[:])
 	if err != nil {
 		return err

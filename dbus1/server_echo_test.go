@@ -62,7 +62,10 @@ func (s *testServer) watch(t testing.TB) *bystanders {
 		caller:  s.connectAs(t, wire.LittleEndian, true),
 		results: make(chan error, 2),
 	}
-	go func() { b.results <- b.callee.echo() }()
+	go func() {
+		defer b.callee.conn.Close() // whatever ended it, the caller should not wait
+		b.results <- b.callee.echo()
+	}()
 	go func() { b.results <- b.exchange() }()
 	return b
 }
