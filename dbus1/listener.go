@@ -14,6 +14,9 @@ import (
 // ErrServerClosed is returned by Serve after Shutdown.
 var ErrServerClosed = errors.New("dbus1: server closed")
 
+// errShutDown is why Serve ends when someone who shares the listening socket ends listening.
+var errShutDown = errors.New("the listening socket was shut down")
+
 // listener is a listening socket. It is watched for one event at a time, so that accepting pauses by not watching again.
 type listener struct {
 	server *Server
@@ -101,13 +104,19 @@ func (l *listener) end(err error) {
 }
 
 // ready implements socket.
-func (l *listener) ready(uint32) (started bool) {
+func (l *listener) ready(events uint32) (started bool) {
 	l.busy.RLock()
 	defer l.busy.RUnlock()
 	if l.closed {
 		return false
 	}
 	s := l.server
+	if events&hungUp != 0 {
+		s.mu.Lock()
+		l.end(errShutDown)
+		s.mu.Unlock()
+		return false
+	}
 	for range acceptsPerTurn {
 		if l.pauseIfFull() {
 			return false
