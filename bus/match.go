@@ -64,6 +64,9 @@ func (c *Conn) showMonitors(dst *Conn, m *Message) {
 		src = c
 	}
 	for _, mon := range c.bus.monitors {
+		if len(m.FDs) > 0 && !mon.acceptFDs {
+			continue
+		}
 		if mon.monitor.Match(src, dst, m) {
 			c.push(mon, m, droppable)
 		}
