@@ -28,6 +28,7 @@ type client struct {
 	name   string // the unique name, after hello
 	serial uint32
 
+	chunk   int         // the most that is read at once, if not 0
 	in      []byte      // read and not yet returned
 	fds     []int       // received and not yet claimed
 	backlog []*received // read by await and not yet returned by next
@@ -37,7 +38,7 @@ type client struct {
 type received struct {
 	*wire.Message
 	fds []int
-	raw []byte
+	raw []byte // of short messages only
 }
 
 // dial connects without saying anything.
@@ -214,7 +215,11 @@ func (c *client) fill(wanted int) error {
 	c.in = slices.Grow(c.in, max(wanted, 64<<10))
 	var control [1 << 11]byte
 	c.conn.SetReadDeadline(time.Now().Add(patience))
-	n, controlSize, flags, _, err := c.conn.ReadMsgUnix(c.in[len(c.in):cap(c.in)], control[:])
+	target := c.in[len(c.in):cap(c.in)]
+	if c.chunk > 0 {
+		target = target[:min(c.chunk, len(target))]
+	}
+	n, controlSize, flags, _, err := c.conn.ReadMsgUnix(target, control[:])
 	if err != nil {
 		return err
 	}
@@ -249,7 +254,10 @@ func (c *client) take(size int) (*received, error) {
 	if n > len(c.fds) {
 		return nil, fmt.Errorf("%d descriptors came with a message of %d", len(c.fds), n)
 	}
-	r := &received{Message: m, fds: slices.Clone(c.fds[:n]), raw: bytes.Clone(c.in[:size])}
+	r := &received{Message: m, fds: slices.Clone(c.fds[:n])}
+	if size < 1<<20 {
+		r.raw = bytes.Clone(c.in[:size])
+	}
 	c.fds = c.fds[n:]
 	c.in = c.in[size:]
 	return r, nil
