@@ -20,7 +20,13 @@ type scenario struct {
 	// eavesdrops says that the scenario needs a dbus-daemon that lets eavesdroppers see answers. It
 	// then also delivers answers that nobody asked for.
 	eavesdrops bool
+	// fills says that the scenario goes up to a limit: dbus-daemon gets a lower one, because it
+	// becomes slow.
+	fills bool
 }
+
+// fewPerConnection is the limit for scenarios that go up to it, on dbus-daemon.
+const fewPerConnection = 500
 
 var transcripts = flag.Bool("transcripts", false, "log everything that dbus-daemon answers")
 
@@ -53,7 +59,12 @@ func TestSameAsDBusDaemon(t *testing.T) {
 }
 
 func play(t *testing.T, sc scenario, kind testbus.Kind) *session {
-	s := newSession(t, kind, !sc.eavesdrops)
+	opts, most := testbus.Options{StrictReplies: !sc.eavesdrops}, testbus.PerConnection
+	if sc.fills && kind == testbus.DBusDaemon {
+		opts.PerConnection, most = fewPerConnection, fewPerConnection
+	}
+	s := newSession(t, kind, opts)
+	s.most = most
 	sc.play(s)
 	return s
 }

@@ -19,5 +19,6 @@ func scenarios() []scenario {
 		descriptorScenarios(),
 		protocolScenarios(),
 		headerScenarios(),
+		limitScenarios(),
 	)
 }

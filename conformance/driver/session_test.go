@@ -41,9 +41,13 @@ type session struct {
 	shape   bool         // of the next step's values record only the types
 	witness *peer.Client // never part of the transcript
 	marks   uint32
+	most    int // how many names, match rules and waiting calls a client may have
 }
 
 const barrierSerial = 0x40000000
+
+// repeatSerial is where the serials of repeated messages begin, whose number may differ.
+const repeatSerial = 0x20000000
 
 // client is one participant of a scenario.
 type client struct {
@@ -56,8 +60,8 @@ type client struct {
 	received   []*peer.Message // all but the barriers'
 }
 
-func newSession(tb testing.TB, kind testbus.Kind, strict bool) *session {
-	s := &session{tb: tb, bus: testbus.StartKind(tb, kind, testbus.Options{StrictReplies: strict})}
+func newSession(tb testing.TB, kind testbus.Kind, opts testbus.Options) *session {
+	s := &session{tb: tb, bus: testbus.StartKind(tb, kind, opts)}
 	var err error
 	if s.witness, err = peer.Connect(s.bus.Address); err != nil {
 		tb.Fatal(err)
@@ -168,6 +172,29 @@ func (s *session) do(label string, messages ...*peer.Message) {
 		s.must(c.Write(data))
 	}
 	s.finish(c, label+" > "+strings.Join(described, " ; "))
+}
+
+// repeat makes a client send n messages whose answers, if there are any, are not recorded but have to
+// be successes.
+func (s *session) repeat(label string, n int, message func(i int) *peer.Message) {
+	c := s.client(label)
+	for sent := 0; sent < n; {
+		var data []byte
+		for range min(500, n-sent) {
+			m := message(sent)
+			m.Serial = repeatSerial + uint32(sent)
+			data = append(data, m.Encode()...)
+			sent++
+		}
+		s.must(c.Write(data))
+		for _, other := range s.clients {
+			for _, line := range s.settle(other) {
+				if strings.Contains(line, " < error ") {
+					s.tb.Fatalf("among the first %d of %d messages: %s", sent, n, line)
+				}
+			}
+		}
+	}
 }
 
 // raw makes a client send bytes.
@@ -392,6 +419,7 @@ func (s *session) normalise(text string) string {
 		}
 	}
 	text = regexp.MustCompile(regexp.QuoteMeta(s.witness.Name)+`\b`).ReplaceAllString(text, "<witness>")
+	text = strings.ReplaceAll(text, fmt.Sprintf("_per_connection=%d", s.most), "_per_connection=<most>")
 	return idPattern.ReplaceAllStringFunc(text, func(id string) string {
 		if machine, _ := os.ReadFile("/etc/machine-id"); strings.TrimSpace(string(machine)) == id {
 			return "<machine id>"

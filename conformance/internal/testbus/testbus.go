@@ -45,6 +45,10 @@ func UnderTest() Kind {
 	panic(fmt.Sprintf("KDBUS_CONFORMANCE_BUS is %q; it may be %q, %q or an absolute path", value, KDBus, DBusDaemon))
 }
 
+// PerConnection is how many names, match rules and waiting calls a connection may have: what
+// dbus-daemon's own configuration sets for session buses.
+const PerConnection = 50_000
+
 // Options change how a bus is started. The zero value is a bus with the defaults of its program.
 type Options struct {
 	// Files limits how many file descriptors the bus may have open, 0 leaves the limit alone.
@@ -52,6 +56,9 @@ type Options struct {
 	// StrictReplies makes dbus-daemon refuse answers that nobody asked for, as system buses do. It
 	// then refuses eavesdroppers all answers too.
 	StrictReplies bool
+	// PerConnection is how many names, match rules and waiting calls dbus-daemon lets a connection
+	// have; zero means the constant of that name.
+	PerConnection int
 	// Env is added to the environment of the bus.
 	Env []string
 }
@@ -235,10 +242,14 @@ func commandLine(kind Kind, dir string, opts Options) ([]string, error) {
 		return []string{program, "daemon", "--address", address, "--print-address=3"}, err
 	}
 	config, policy := filepath.Join(dir, "session.conf"), ""
+	perConnection := PerConnection
+	if opts.PerConnection > 0 {
+		perConnection = opts.PerConnection
+	}
 	if opts.StrictReplies {
 		policy = strictReplies
 	}
-	if err := os.WriteFile(config, fmt.Appendf(nil, sessionConfig, address, policy), 0o644); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, sessionConfig, address, policy, perConnection), 0o644); err != nil {
 		return nil, err
 	}
 	return []string{"dbus-daemon", "--config-file=" + config, "--nofork", "--nopidfile", "--nosyslog", "--print-address=3"}, nil
@@ -254,7 +265,7 @@ const sessionConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
   <type>session</type>
-  <listen>%s</listen>
+  <listen>%[1]s</listen>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>
@@ -272,9 +283,9 @@ const sessionConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
   <limit name="max_completed_connections">100000</limit>
   <limit name="max_incomplete_connections">10000</limit>
   <limit name="max_connections_per_user">100000</limit>
-  <limit name="max_names_per_connection">50000</limit>
-  <limit name="max_match_rules_per_connection">50000</limit>
-  <limit name="max_replies_per_connection">50000</limit>
+  <limit name="max_names_per_connection">%[3]d</limit>
+  <limit name="max_match_rules_per_connection">%[3]d</limit>
+  <limit name="max_replies_per_connection">%[3]d</limit>
 </busconfig>
 `
 
