@@ -35,6 +35,8 @@ type Conn struct {
 	queue queue
 	calls map[callKey]*call // calls of this connection that wait for a reply
 	owed  *call             // calls that this connection has to answer, a list
+	// manyCalls: calls has had more than fewCalls entries
+	manyCalls bool
 }
 
 // ID returns the connection's id.

@@ -83,6 +83,7 @@ func (c *Conn) expect(w *call) error {
 		c.calls = make(map[callKey]*call)
 	}
 	c.calls[w.key] = w
+	c.manyCalls = c.manyCalls || len(c.calls) > fewCalls
 	return nil
 }
 
@@ -112,10 +113,13 @@ func (c *Conn) reply(dst *Conn, m *Message, requested bool) error {
 	return err
 }
 
+// fewCalls is how many calls a connection may have had at a time for its book to be kept when it is empty.
+const fewCalls = 64
+
 // settle crosses a call off the caller's book. c.mu is held.
 func (c *Conn) settle(key callKey) {
-	if delete(c.calls, key); len(c.calls) == 0 {
-		c.calls = nil
+	if delete(c.calls, key); len(c.calls) == 0 && c.manyCalls {
+		c.calls, c.manyCalls = nil, false
 	}
 }
 
