@@ -1,0 +1,194 @@
+package dbus1_test
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/kdbus-go/kdbus/dbus1"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+func limitQueue(bytes int) func(*dbus1.Config) {
+	return func(c *dbus1.Config) { c.Limits.MaxQueueBytes = bytes }
+}
+
+// heapInUse returns what the process holds of memory for Go values, rubbish excepted.
+func heapInUse() int {
+	runtime.GC()
+	runtime.GC() // empties the pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapInuse)
+}
+
+// TestPeerThatDoesNotRead costs its senders an error, and others nothing. When it reads again, it gets what was taken.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	const limit, attempts, size = 1 << 20, 4000, 8 << 10
+	s := startServer(t, limitQueue(limit))
+	others := s.watch(t)
+	sleeper, sender := s.connect(t), s.connect(t)
+	before := heapInUse()
+	content := make([]byte, size)
+	taken := 0
+	for n := range uint32(attempts) {
+		call := sender.newMessage(wire.TypeMethodCall, sleeper.name, "Call", n, content)
+		sender.mustSend(t, call)
+		sender.must(t, "GetId")
+		if len(sender.backlog) == 0 {
+			if taken < int(n) {
+				t.Fatalf("call %d was refused and the later call %d taken", taken, n)
+			}
+			taken++
+			continue
+		}
+		refusal := sender.mustNext(t)
+		if refusal.ReplySerial != call.Serial || refusal.ErrorName != driver+".Error.LimitsExceeded" {
+			t.Fatalf("call %d is answered with %s, want LimitsExceeded", n, refusal)
+		}
+		if n%100 == 0 {
+			others.progress()
+		}
+	}
+	if least := limit / size; taken < least || taken > 2*least+100 {
+		t.Errorf("%d calls of %d bytes were taken with a limit of %d bytes", taken, size, limit)
+	}
+	if grown := heapInUse() - before; grown > 8*limit {
+		t.Errorf("a queue of %d bytes takes %d", limit, grown)
+	}
+	second := s.connect(t)
+	second.mustFail(t, "LimitsExceeded", second.newMessage(wire.TypeMethodCall, sleeper.name, "Call")) // of the same user
+	stats, err := second.stats(sender.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stats["PendingReplies"] != uint64(taken) {
+		t.Errorf("%d calls wait for replies, want those that were taken, %d", stats["PendingReplies"], taken)
+	}
+	for n := range uint32(taken) {
+		var got uint32
+		var body []byte
+		if m := sleeper.mustNext(t); m.Decode(&got, &body) != nil || got != n {
+			t.Fatalf("got %s, want call %d", m, n)
+		}
+	}
+	sender.mustSend(t, sender.newMessage(wire.TypeMethodCall, sleeper.name, "Again"))
+	if m := sleeper.mustNext(t); m.Member != "Again" {
+		t.Errorf("got %s after all that had been taken", m)
+	}
+	others.stop()
+	if lines := s.log.lines(); len(lines) > 0 {
+		t.Errorf("nobody is to blame, but the log says:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// TestCallerThatReadsNoAnswersOfTheBus is disconnected: there is nobody else to blame.
+func TestCallerThatReadsNoAnswersOfTheBus(t *testing.T) {
+	s := startServer(t, limitQueue(256<<10))
+	others := s.watch(t)
+	c := s.connect(t)
+	call, err := c.newMessage(wire.TypeMethodCall, driver, "ListNames").Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for calls := 0; c.write(call) == nil; calls++ {
+		if calls > 1_000_000 {
+			t.Fatalf("%d calls were answered to somebody who does not read", calls)
+		}
+	}
+	eventually(t, "the log says why", func() bool { return s.log.has("disconnecting", "does not read", c.name) })
+	others.stop()
+}
+
+// TestBroadcastsToAPeerThatDoesNotRead are dropped and counted; the sender and other subscribers do not notice.
+func TestBroadcastsToAPeerThatDoesNotRead(t *testing.T) {
+	const signals = 4000
+	s := startServer(t, limitQueue(1<<20))
+	sleeper, reader, sender := s.connect(t), s.connect(t), s.connect(t)
+	sleeper.must(t, "AddMatch", "type='signal',member='News'")
+	reader.must(t, "AddMatch", "type='signal',member='News'")
+	read := make(chan error, 1)
+	go func() {
+		for n := range uint32(signals) {
+			var got uint32
+			var body []byte
+			m, err := reader.next()
+			if err == nil {
+				err = m.Decode(&got, &body)
+			}
+			if err != nil || got != n {
+				t.Errorf("got %v, %v, want signal %d", m, err, n)
+				break
+			}
+		}
+		read <- nil
+	}()
+	content := make([]byte, 2<<10)
+	for n := range uint32(signals) {
+		sender.mustSend(t, sender.newMessage(wire.TypeSignal, "", "News", n, content))
+		if n%100 == 99 { // the reader may take its time, and should not be one of those who lose
+			sender.must(t, "GetId")
+			eventually(t, "the reader reads", func() bool {
+				stats, err := sender.stats(reader.name)
+				return err != nil || stats["OutgoingBytes"] < 1<<19
+			})
+		}
+	}
+	<-read
+	stats, err := sender.stats(sleeper.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sender.backlog) > 0 {
+		t.Errorf("the sender got %s", sender.backlog[0])
+	}
+	dropped := stats["DroppedBroadcasts"]
+	if dropped == 0 || dropped >= signals {
+		t.Errorf("%d of %d signals were dropped", dropped, signals)
+	}
+	var last uint32
+	for n := range signals - uint32(dropped) {
+		var body []byte
+		m := sleeper.mustNext(t)
+		if err := m.Decode(&last, &body); err != nil || last < n {
+			t.Fatalf("got %s as signal number %d", m, n)
+		}
+	}
+}
+
+// TestManyCallsForASleeper: whatever dbus-daemon takes is taken, such as calls without answer for a service that is busy.
+func TestManyCallsForASleeper(t *testing.T) {
+	const calls = 20_000
+	s := startServer(t)
+	sleeper, sender := s.connect(t), s.connect(t)
+	for n := range uint32(calls) {
+		call := sender.newMessage(wire.TypeMethodCall, sleeper.name, "Call", n, strings.Repeat("x", 100))
+		call.Flags = wire.NoReplyExpected
+		sender.mustSend(t, call)
+	}
+	sender.must(t, "GetId")
+	if len(sender.backlog) > 0 {
+		t.Fatalf("a call is answered with %s", sender.backlog[0])
+	}
+	for n := range uint32(calls) {
+		var got uint32
+		var text string
+		if m := sleeper.mustNext(t); m.Decode(&got, &text) != nil || got != n {
+			t.Fatalf("got %s, want call %d", m, n)
+		}
+	}
+}
+
+// TestMonitorThatDoesNotRead loses messages, and nobody whom it watches notices.
+func TestMonitorThatDoesNotRead(t *testing.T) {
+	s := startServer(t, limitQueue(64<<10))
+	monitor := s.connect(t)
+	monitor.must(t, "Monitoring.BecomeMonitor", []string{}, uint32(0))
+	others := s.watch(t)
+	before := heapInUse()
+	eventually(t, "more is exchanged than a queue and a socket hold", func() bool { return others.done.Load() > 10_000 })
+	if grown := heapInUse() - before; grown > 4<<20 {
+		t.Errorf("a monitor that does not read takes %d bytes", grown)
+	}
+	others.stop()
+}
