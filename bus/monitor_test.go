@@ -206,3 +206,18 @@ func TestMonitorThatDoesNotReadLosesMessages(t *testing.T) {
 	monitor.wakeUp()
 	monitor.expect("1: unicast", "1: broadcast")
 }
+
+func TestMonitorsThatTakeNoDescriptorsSeeNone(t *testing.T) {
+	b := newBus(t)
+	p, q := b.connect(), b.connect()
+	takes, takesNone := b.monitor(), b.monitor(refuseFDs)
+	takes.forget()
+	p.mustPost(withFDs(to(q.ID(), "with"), 1))
+	p.mustPost(withFDs(to(bus.Broadcast, "with"), 1))
+	p.mustPost(to(q.ID(), "without"))
+	takes.expect("1: with", "1: with", "1: without")
+	takesNone.expect("1: without")
+	if s := takesNone.QueueStats(); s.Dropped != 0 {
+		t.Errorf("counted as lost for lack of space: %+v", s)
+	}
+}

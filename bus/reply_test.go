@@ -75,6 +75,23 @@ func TestRepliesMayComeInAnyOrder(t *testing.T) {
 	caller.expectPending(0)
 }
 
+func TestManyCallsMayWaitAtATime(t *testing.T) {
+	_, caller, callee := callAndCallee(t)
+	for range 2 {
+		for n := range uint64(200) {
+			caller.mustPost(call(callee.ID(), n+1))
+		}
+		caller.expectPending(200)
+		for n := range uint64(200) {
+			callee.mustPost(reply(caller.ID(), 200-n))
+		}
+		caller.expectPending(0)
+	}
+	if got := caller.take(); len(got) != 400 {
+		t.Errorf("%d replies", len(got))
+	}
+}
+
 func TestCallToANameIsAnsweredByWhoHadItThen(t *testing.T) {
 	b, caller, callee := callAndCallee(t)
 	next := b.connect()
