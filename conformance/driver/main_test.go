@@ -6,8 +6,8 @@
 // answers; it is asked every time.
 //
 // A scenario (the scenarios_*_test.go files) is a function that moves a few clients; session_test.go
-// records what arrives at them; compare_test.go compares, and has the list of the differences that
-// are on purpose.
+// records what arrives at them, transcript_test.go writes it down, compare_test.go compares it, and
+// deviations_list_test.go has the differences that are on purpose.
 package driver
 
 import (

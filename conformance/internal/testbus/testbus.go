@@ -145,7 +145,8 @@ func launch(kind Kind, dir string, opts Options) (*Bus, error) {
 	return b, nil
 }
 
-// Stop ends the bus with SIGTERM and waits for it.
+// Stop ends the bus with SIGTERM and waits for it. A kdbus then has to exit with 0, which one built
+// with the race detector does not after a race.
 func (b *Bus) Stop() error {
 	select {
 	case <-b.exited:
@@ -157,6 +158,9 @@ func (b *Bus) Stop() error {
 	}
 	select {
 	case <-b.exited:
+		if code := b.cmd.ProcessState.ExitCode(); code != 0 && b.Kind == KDBus {
+			return fmt.Errorf("it ended with exit code %d", code)
+		}
 		return nil
 	case <-time.After(20 * time.Second):
 		return errors.Join(errors.New("it did not end within 20 s of SIGTERM"), b.cmd.Process.Kill())
