@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,7 +29,11 @@ type listener struct {
 	busy   sync.RWMutex // held for reading by whoever uses fd, until it is closed
 	closed bool         // guarded by busy
 
-	paused bool // guarded by Server.mu: not watched until a peer leaves or says Hello
+	outOfFiles atomic.Bool // accepting failed for that the last time
+
+	// Guarded by Server.mu.
+	paused bool        // not watched until a peer leaves or says Hello
+	retry  *time.Timer // ends a pause for lack of file descriptors; made when first needed
 }
 
 const (
@@ -124,6 +129,7 @@ func (l *listener) ready(events uint32) (started bool) {
 		fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
+			l.outOfFiles.Store(false)
 			s.start(fd, l.guid)
 		case syscall.EAGAIN, syscall.ECONNABORTED, syscall.EINTR:
 			l.watch()
@@ -158,11 +164,17 @@ func (l *listener) watchLocked() {
 // pause stops accepting until a peer leaves or says Hello, or some time has passed.
 func (l *listener) pause(err error) {
 	s := l.server
+	if !l.outOfFiles.Swap(true) { // every attempt would be too many lines
+		s.blame.warn(s.log, "not accepting connections until a peer leaves: out of resources", "error", err)
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	l.paused = true
-	s.mu.Unlock()
-	s.blame.warn(s.log, "not accepting connections until a peer leaves: out of resources", "error", err)
-	time.AfterFunc(outOfFilesRetry, func() {
+	if l.retry != nil {
+		l.retry.Reset(outOfFilesRetry)
+		return
+	}
+	l.retry = time.AfterFunc(outOfFilesRetry, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.resumeAccepting()

@@ -165,8 +165,8 @@ func (p *peer) leave() {
 		p.conn.Close()
 		p.conn.Flush()
 	}
-	p.server.remove(p)
 	p.release()
+	p.server.remove(p) // lets others in, for whom there is a file descriptor now
 }
 
 // String describes the peer to people.
