@@ -151,7 +151,9 @@ func (c *client) write(b []byte, fds ...int) error {
 		if err != nil {
 			return err
 		}
-		b = b[n:]
+		if b = b[n:]; len(b) == 0 {
+			return nil
+		}
 	}
 	_, err := c.conn.Write(b)
 	return err

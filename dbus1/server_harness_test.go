@@ -111,10 +111,14 @@ func (b *logBook) Handle(_ context.Context, r slog.Record) error {
 		line += fmt.Sprintf(" %s=%v", a.Key, a.Value)
 		return true
 	})
+	b.add(line)
+	return nil
+}
+
+func (b *logBook) add(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.text = append(b.text, line)
-	return nil
 }
 
 // lines returns what has been logged so far.
