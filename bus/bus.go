@@ -93,10 +93,10 @@ func (b *Bus) Conns() []*Conn {
 
 // Stats counts what is on a bus, now and at its peak.
 type Stats struct {
-	Conns, PeakConns               int
-	Names, PeakNames               int // well-known and unique
-	PeakConnNames, PeakConnMatches int // of one connection
-	Monitors                       int
+	Conns, PeakConns int
+	Names, PeakNames int // well-known and unique
+	PeakConnNames    int // of one connection
+	Monitors         int
 }
 
 // Stats returns the counts of now.

@@ -6,9 +6,10 @@ import (
 	"sync"
 )
 
-// A Conn is one peer on a bus. The methods that act for the peer (Hello, Send, Deliver, AcquireName,
-// ReleaseName, EditMatches, BecomeMonitor, Flush, Close) are for one goroutine at a time, the one that drives the connection; what
-// they queued is handed over by Flush. The others are safe for concurrent use.
+// A Conn is one peer on a bus. The methods that act for the peer (Hello, Send, Deliver,
+// AcquireName, ReleaseName, EditMatches, BecomeMonitor, Flush, Close) are for one goroutine at a
+// time, the one that drives the connection; what they queued is handed over by Flush. The others
+// are safe for concurrent use.
 type Conn struct {
 	bus         *Bus
 	id          ID
@@ -119,8 +120,9 @@ func (c *Conn) leave() {
 	c.abandonCalls()
 }
 
-// Close takes c off its bus, ends the calls that it takes part in and drops what is still in its queue. The caller goes on
-// to Flush, for the others to learn of it. Closing twice is fine.
+// Close takes c off its bus, ends the calls that it takes part in and drops what is still in its
+// queue. The caller goes on to Flush, for the others to learn of it. The Receiver may still be
+// woken, for nothing. Closing twice is fine.
 func (c *Conn) Close() {
 	b := c.bus
 	b.mu.Lock()

@@ -15,8 +15,8 @@ type DomainConfig struct {
 // DefaultMaxConnsPerUser is what dbus-daemon allows on a session bus. (kdbus: 1,024.)
 const DefaultMaxConnsPerUser = 100_000
 
-// A Domain is the root of a tree of buses that share users, quotas and the message sequence counter, and know
-// nothing of other domains. Safe for concurrent use.
+// A Domain is the root of a tree of buses that share users, quotas and the message sequence
+// counter, and know nothing of other domains. Safe for concurrent use.
 type Domain struct {
 	config   DomainConfig
 	sequence atomic.Uint64

@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// Error is the error of every operation of the core. Errno is the number that
-// kdbus documents for it, which is how front-ends tell errors apart (each has one table from it to
-// its own form); Detail says what was wrong, for people.
+// Error is the error of every operation of the core. Errno is the number that kdbus documents for
+// it, which is how front-ends tell errors apart (each has one table from it to its own form);
+// Detail says what was wrong, for people.
 type Error struct {
 	Errno  syscall.Errno
 	Detail string
@@ -24,6 +24,7 @@ func errorf(errno syscall.Errno, format string, args ...any) *Error {
 
 // The errnos of the core, with what each means.
 const (
+	ErrInvalid        = syscall.EINVAL        // the message cannot be meant like this
 	ErrNoSuchConn     = syscall.ENXIO         // no connection has this id
 	ErrNoSuchName     = syscall.ESRCH         // nobody owns this name
 	ErrNotOwner       = syscall.EADDRINUSE    // the name belongs to others

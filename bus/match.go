@@ -1,10 +1,12 @@
 package bus
 
-// An Index finds the subscribers of a message without asking every connection. Each front-end brings one for its kind of
-// filter (D-Bus match rules, bloom masks). A bus calls it with its lock held; a front-end changes it inside [Conn.EditMatches].
+// An Index finds the subscribers of a message without asking every connection. Each front-end
+// brings one for its kind of filter (D-Bus match rules, bloom masks). A bus calls it with its lock
+// held; a front-end changes it inside [Conn.EditMatches].
 type Index interface {
-	// Collect appends the connections that subscribed to m to found; it may name one twice. For a unicast, only those that
-	// eavesdrop count. src is nil for the bus itself, dst is the addressee of a unicast, or nil if that is the bus or nobody.
+	// Collect appends the connections that subscribed to m to found; it may name one twice. For a
+	// unicast, only those that eavesdrop count. src is nil for the bus itself, dst is the addressee
+	// of a unicast, or nil if that is the bus or nobody.
 	Collect(src, dst *Conn, m *Message, found []*Conn) []*Conn
 	// Eavesdroppers returns how many subscriptions also take unicasts that are meant for others.
 	Eavesdroppers() int
@@ -12,8 +14,8 @@ type Index interface {
 	Forget(c *Conn)
 }
 
-// A Filter chooses the messages a monitor sees. It is called with the bus locked for reading, from many
-// goroutines at once.
+// A Filter chooses the messages a monitor sees. It is called with the bus locked for reading, from
+// many goroutines at once.
 type Filter interface {
 	// Match takes the same src, dst and m as Collect of Index.
 	Match(src, dst *Conn, m *Message) bool
@@ -29,9 +31,10 @@ func (c *Conn) EditMatches(edit func() error) error {
 	return edit()
 }
 
-// BecomeMonitor turns c into a monitor: from now on it receives, before anyone else, every message that the filter takes, whoever
-// it is meant for, and nothing addressed to itself. It loses its names and subscriptions, its id leaves the bus,
-// and it may not send. For one that is a monitor already it changes the filter, which must not be nil.
+// BecomeMonitor turns c into a monitor: from now on it receives, before anyone else, every message
+// that the filter takes, whoever it is meant for, and nothing addressed to itself. It loses its
+// names and subscriptions, its id leaves the bus, and it may not send. For one that is a monitor
+// already it changes the filter, which must not be nil.
 func (c *Conn) BecomeMonitor(f Filter) error {
 	b := c.bus
 	b.mu.Lock()
@@ -54,7 +57,8 @@ func (c *Conn) IsMonitor() bool {
 	return c.monitor != nil
 }
 
-// showMonitors queues m at the monitors that want it. Bus.mu is held in any mode. c is the acting connection, dst the addressee.
+// showMonitors queues m at the monitors that want it. Bus.mu is held in any mode. c is the acting
+// connection, dst the addressee.
 func (c *Conn) showMonitors(dst *Conn, m *Message) {
 	if len(c.bus.monitors) == 0 {
 		return

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// ID names a connection on its bus; D-Bus writes it ":1.<id>". Ids start at 1 and are never given again.
+// ID names a connection on its bus; D-Bus writes it ":1.<id>". Ids start at 1 and are never given
+// again.
 type ID uint64
 
 const (
@@ -27,15 +28,17 @@ const (
 	ExpectReply Flags = 1 << iota
 	// NoAutoStart forbids starting the receiver.
 	NoAutoStart
-	// Signal marks a unicast that may be dropped when the receiver's queue is full, as a broadcast may.
+	// Signal marks a unicast that may be dropped when the receiver's queue is full, as a broadcast
+	// may.
 	Signal
 )
 
 // A Message is one envelope with its payload, on its way from one connection to one, some or many.
 //
-// It is counted by references, since a broadcast is one Message in many queues, its payload may be in a buffer that is used again, and
-// its file descriptors have to be closed. Who makes a Message owns one reference, and gives it back by Release; every
-// queue that the message is in has one more. Everything but the payload is immutable once sent.
+// It is counted by references, since a broadcast is one Message in many queues, its payload may be
+// in a buffer that is used again, and its file descriptors have to be closed. Who makes a Message
+// owns one reference, and gives it back by Release; every queue that the message is in has one
+// more. Everything but the payload is immutable once sent.
 type Message struct {
 	Src     ID // filled in by Send
 	Dst     ID // a connection, ToName, or Broadcast
@@ -47,22 +50,27 @@ type Message struct {
 	Timeout     time.Duration // of a call: how long the caller waits for the reply; 0 is for ever
 	Sequence    uint64        // the domain's number of this message, in order of sending
 
-	// Payload is the message in the sender's wire format, in as many pieces as suits the sender. Receivers
-	// must not change it. It is nil in a Notification.
+	// Payload is the message in the sender's wire format, in as many pieces as suits the sender.
+	// Receivers must not change it. It is nil in a Notification.
 	Payload [][]byte
-	// FDs are descriptors that go with the payload. The Message owns them: they are closed with its last reference.
+	// FDs are descriptors that go with the payload. The Message owns them: they are closed with its
+	// last reference.
 	FDs []int
 	// Notification is set in messages that the core itself makes.
 	Notification *Notification
 
-	// View is the sending front-end's parsed form of the payload, for the Index, Filters and Policy. It is valid
-	// while the message is being routed and only for the goroutine that sends it.
+	// DstName and View may be memory of the sender's that is used again: they are valid while the
+	// message is being routed.
+
+	// View is the sending front-end's parsed form of the payload, for the Index, Filters and
+	// Policy. It is valid while the message is being routed and only for the goroutine that sends
+	// it.
 	View any
 	// Free, if set, is called when nobody needs the payload any more.
 	Free func()
 
 	refs     atomic.Int32 // further references; the first one is not counted
-	uid      uint32       // whose quota it is counted on, unless Src is FromBus
+	uid      uint32       // whose quota it is counted on: a message of the bus on that of whoever caused it
 	size     int
 	rendered sync.Once
 }
@@ -97,8 +105,8 @@ func (m *Message) Release() {
 	}
 }
 
-// overhead is what a queued message costs beside its payload, roughly. It bounds the
-// memory that many empty messages can take.
+// overhead is what a queued message costs beside its payload, roughly. It bounds the memory that
+// many empty messages can take.
 const overhead = 128
 
 // account works out the size of the message, once, before it is queued anywhere.

@@ -2,8 +2,9 @@ package bus
 
 import "slices"
 
-// The name registry: who owns which well-known name and who waits for it, with the queue of the D-Bus
-// specification ("Message Bus Names"). The first owner in the list is the primary owner, to whom messages go.
+// The name registry: who owns which well-known name and who waits for it, with the queue of the
+// D-Bus specification ("Message Bus Names"). The first owner in the list is the primary owner, to
+// whom messages go.
 
 // NameFlags say how a connection wants a name.
 type NameFlags uint32
@@ -44,6 +45,8 @@ func (n *name) find(c *Conn) int {
 }
 
 // AcquireName asks for a well-known name, whose syntax the caller has checked. The string is kept.
+// Who has as many names as it may gets ErrTooManyNames even for one that it has, as with
+// dbus-daemon.
 func (c *Conn) AcquireName(s string, flags NameFlags) (Ownership, error) {
 	b := c.bus
 	b.mu.Lock()
@@ -96,8 +99,8 @@ func (c *Conn) AcquireName(s string, flags NameFlags) (Ownership, error) {
 	}
 }
 
-// enqueue makes c wait for n, or changes how it waits. Who wants to replace goes before all others that wait. at is c's
-// present place, or -1.
+// enqueue makes c wait for n, or changes how it waits. Who wants to replace goes before all others
+// that wait. at is c's present place, or -1.
 func (n *name) enqueue(c *Conn, at int, flags NameFlags) {
 	switch {
 	case at > 0 && flags&ReplaceExisting == 0:
@@ -121,8 +124,8 @@ func (n *name) dequeue(c *Conn, at int) {
 	c.claims = removeLast(c.claims, n)
 }
 
-// removeLast removes the last occurrence of x. A connection that leaves gives its names back from the last to the first, which must not take
-// quadratic time.
+// removeLast removes the last occurrence of x. A connection that leaves gives its names back from
+// the last to the first, which must not take quadratic time.
 func removeLast[T comparable](s []T, x T) []T {
 	for i := len(s) - 1; i >= 0; i-- {
 		if s[i] == x {
@@ -132,8 +135,8 @@ func removeLast[T comparable](s []T, x T) []T {
 	return s
 }
 
-// ReleaseName gives a name up, or stops waiting for it. The error is ErrNoSuchName if nobody owns it or c may not
-// see it, and ErrNotOwner if c has nothing to do with it.
+// ReleaseName gives a name up, or stops waiting for it. The error is ErrNoSuchName if nobody owns
+// it or c may not see it, and ErrNotOwner if c has nothing to do with it.
 func (c *Conn) ReleaseName(s string) error {
 	b := c.bus
 	b.mu.Lock()
@@ -149,8 +152,8 @@ func (c *Conn) ReleaseName(s string) error {
 	return errorf(ErrNotOwner, "connection %s does not own the name %s", c.UniqueName(), s)
 }
 
-// removeOwner takes leaving off the list of n, which passes to the next if leaving is the primary owner. by is whose doing
-// it is. Bus.mu is held for writing.
+// removeOwner takes leaving off the list of n, which passes to the next if leaving is the primary
+// owner. by is whose doing it is. Bus.mu is held for writing.
 func (b *Bus) removeOwner(by *Conn, n *name, leaving *Conn) {
 	at := n.find(leaving)
 	if at > 0 {
@@ -160,8 +163,8 @@ func (b *Bus) removeOwner(by *Conn, n *name, leaving *Conn) {
 	by.handOver(n, func() { n.dequeue(leaving, 0) })
 }
 
-// handOver changes the primary owner of n by means of change, and tells everybody: the old owner, the public, the new owner, in
-// this order.
+// handOver changes the primary owner of n by means of change, and tells everybody: the old owner,
+// the public, the new owner, in this order.
 func (c *Conn) handOver(n *name, change func()) {
 	b := c.bus
 	old := n.primary()
@@ -216,7 +219,8 @@ func (c *Conn) LookupID(id ID) *Conn {
 	return found
 }
 
-// ListNames returns the well-known names that have an owner and the connections, as far as c may see them, in no order.
+// ListNames returns the well-known names that have an owner and the connections, as far as c may
+// see them, in no order.
 func (c *Conn) ListNames() (names []string, ids []ID) {
 	b := c.bus
 	b.mu.RLock()
@@ -234,8 +238,8 @@ func (c *Conn) ListNames() (names []string, ids []ID) {
 	return names, ids
 }
 
-// ListOwners returns the primary owner of a name and then those who wait for it, in order. It is nil if nobody owns the name or c may
-// not see it.
+// ListOwners returns the primary owner of a name and then those who wait for it, in order. It is
+// nil if nobody owns the name or c may not see it.
 func (c *Conn) ListOwners(s string) []ID {
 	b := c.bus
 	b.mu.RLock()

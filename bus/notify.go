@@ -4,7 +4,8 @@ package bus
 type NotificationKind uint8
 
 const (
-	// NameChanged: the owner of Name changed from OldOwner to NewOwner, 0 being nobody (kdbus: NAME_ADD, NAME_REMOVE, NAME_CHANGE).
+	// NameChanged: the owner of Name changed from OldOwner to NewOwner, 0 being nobody (kdbus:
+	// NAME_ADD, NAME_REMOVE, NAME_CHANGE).
 	NameChanged NotificationKind = iota + 1
 	// IDAdded: the connection NewOwner appeared.
 	IDAdded
@@ -14,14 +15,15 @@ const (
 	NameAcquired
 	// NameLost tells a connection that it owns Name no longer.
 	NameLost
-	// ReplyDead tells a caller that OldOwner, whom it had called, left without answering (the call is ReplyCookie).
+	// ReplyDead tells a caller that OldOwner, whom it had called, left without answering (the call
+	// is ReplyCookie).
 	ReplyDead
 	// ReplyTimeout tells a caller that OldOwner, whom it had called, did not answer in time.
 	ReplyTimeout
 )
 
-// A Notification is what the bus itself has to say: about names and ids to everyone who subscribed, about names and calls to the one
-// concerned.
+// A Notification is what the bus itself has to say: about names and ids to everyone who subscribed,
+// about names and calls to the one concerned.
 type Notification struct {
 	Kind               NotificationKind
 	Name               string // empty for ids and replies
@@ -39,7 +41,8 @@ func (n *Notification) subject() string {
 	return n.OldOwner.String()
 }
 
-// announce broadcasts a notification. Bus.mu is held for writing. c is the connection whose doing it is.
+// announce broadcasts a notification. Bus.mu is held for writing. c is the connection whose doing
+// it is.
 func (c *Conn) announce(n Notification) {
 	m := &Message{Dst: Broadcast, Notification: &n, uid: c.uid}
 	c.bus.stamp(m)
@@ -48,8 +51,9 @@ func (c *Conn) announce(n Notification) {
 	m.Release()
 }
 
-// tell sends a notification to one connection. Bus.mu is held in any mode. The end of a call is always told: it is bounded by
-// the calls that dst may have waiting. A change of a name is dropped, and counted, like a broadcast if dst does not read.
+// tell sends a notification to one connection. Bus.mu is held in any mode. The end of a call is
+// always told: it is bounded by the calls that dst may have waiting. A change of a name is dropped,
+// and counted, like a broadcast if dst does not read.
 func (c *Conn) tell(dst *Conn, cookie uint64, n Notification) {
 	m := &Message{Dst: dst.id, ReplyCookie: cookie, Notification: &n, uid: c.uid}
 	c.bus.stamp(m)

@@ -1,9 +1,10 @@
 package bus
 
-// A Receiver is the front-end's end of a connection. The core calls Wake when the queue of the connection has become
-// non-empty, and not again until [Conn.Dequeue] has returned nothing: whoever was woken is the only one who takes messages out, until then.
-// Wake is called without locks by the goroutine of some sender; it must not block. It should move the messages on by itself
-// as far as that goes without waiting, and leave the rest to a goroutine of its own.
+// A Receiver is the front-end's end of a connection. The core calls Wake when the queue of the
+// connection has become non-empty, and not again until [Conn.Dequeue] has returned nothing: whoever
+// was woken is the only one who takes messages out, until then. Wake is called without locks by the
+// goroutine of some sender; it must not block. It should move the messages on by itself as far as
+// that goes without waiting, and leave the rest to a goroutine of its own.
 type Receiver interface {
 	Wake()
 }
@@ -63,8 +64,8 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 	return nil
 }
 
-// Flush wakes the receivers of everything that c sent since the last Flush. Only the goroutine
-// that drives c may call it.
+// Flush wakes the receivers of everything that c sent since the last Flush. Only the goroutine that
+// drives c may call it.
 func (c *Conn) Flush() {
 	for i, dst := range c.touched {
 		c.touched[i] = nil

@@ -1,12 +1,13 @@
 package bus
 
-// A Quota limits what the receive queue of a connection holds for its senders, counted by the user who sent. That is what keeps
-// a receiver that does not read from costing anybody but its senders.
+// A Quota limits what the receive queue of a connection holds for its senders, counted by the user
+// who sent. That is what keeps a receiver that does not read from costing anybody but its senders.
 //
-// With Fair the rule is kdbus's: half of Bytes stays with the owner of the queue, and a user
-// may hold a third of what the other users have left of the other half. Users who come first are favoured, but there is always something left for the
-// next one. Without it each user may fill the queue up to Bytes, and a message is taken as long
-// as that limit has not been reached before it, which is what dbus-daemon does.
+// With Fair the rule is kdbus's: half of Bytes stays with the owner of the queue, and a user may
+// hold a third of what the other users have left of the other half. Users who come first are
+// favoured, but there is always something left for the next one. Without it each user may fill the
+// queue up to Bytes, and a message is taken as long as that limit has not been reached before it,
+// which is what dbus-daemon does.
 type Quota struct {
 	Bytes    int // payload bytes
 	Messages int // messages per user; 0 is no limit

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Calls and their replies. A call that expects a reply is written down with its caller, so that the reply is
-// let through, once and only from the one that was called; and in a list of the callee, so that the
-// caller is told if the callee leaves. Both are guarded by the respective Conn.mu; who
+// Calls and their replies. A call that expects a reply is written down with its caller, so that the
+// reply is let through, once and only from the one that was called; and in a list of the callee, so
+// that the caller is told if the callee leaves. Both are guarded by the respective Conn.mu; who
 // holds Bus.mu for writing may touch both, as nobody else can.
 
 // callKey identifies a call among those of one caller.
@@ -22,14 +22,14 @@ type callKey struct {
 type call struct {
 	key            callKey
 	caller, callee *Conn
-	prev, next     *call // in the callee's list; guarded by callee.mu
+	prev, next     *call // in the callee's list, newest first; guarded by callee.mu
 	deadline       time.Time
 	heapIndex      int         // in timers, when there is a deadline
 	queued         atomic.Bool // the callee has it, and may answer; set with callee.mu held
 }
 
-// answerable reports whether the call, if there is one, may be answered. A callee that guesses the number of a call could
-// answer before it has it, and that call would end twice.
+// answerable reports whether the call, if there is one, may be answered. A callee that guesses the
+// number of a call could answer before it has it, and that call would end twice.
 func (w *call) answerable() bool { return w != nil && w.queued.Load() }
 
 // awaits reports whether c waits for an answer to the call.
@@ -41,6 +41,9 @@ func (c *Conn) awaits(key callKey) bool {
 
 // call queues m, which expects a reply, at dst.
 func (c *Conn) call(dst *Conn, m *Message) error {
+	if m.Cookie == 0 {
+		return errorf(ErrInvalid, "a call that expects a reply needs a cookie")
+	}
 	w := &call{key: callKey{m.Cookie, dst.id}, caller: c, callee: dst}
 	if m.Timeout > 0 {
 		w.deadline = time.Now().Add(m.Timeout)
@@ -113,7 +116,8 @@ func (c *Conn) reply(dst *Conn, m *Message, requested bool) error {
 	return err
 }
 
-// fewCalls is how many calls a connection may have had at a time for its book to be kept when it is empty.
+// fewCalls is how many calls a connection may have had at a time for its book to be kept when it is
+// empty.
 const fewCalls = 64
 
 // settle crosses a call off the caller's book. c.mu is held.
@@ -144,14 +148,20 @@ func (c *Conn) disown(w *call) {
 	w.prev, w.next = nil, nil
 }
 
-// abandonCalls ends all calls in which c takes part: those who wait for c are told. Bus.mu is held for writing.
+// abandonCalls ends all calls in which c takes part: those who wait for c are told. Bus.mu is held
+// for writing.
 func (c *Conn) abandonCalls() {
 	for _, w := range c.calls {
 		w.callee.disown(w)
 		c.bus.timers.remove(w)
 	}
 	c.calls = nil
-	for w := c.owed; w != nil; w = c.owed {
+	oldest := c.owed
+	for oldest != nil && oldest.next != nil {
+		oldest = oldest.next
+	}
+	for w, newer := oldest, (*call)(nil); w != nil; w = newer {
+		newer = w.prev
 		c.disown(w)
 		c.bus.timers.remove(w)
 		w.caller.settle(w.key)

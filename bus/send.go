@@ -1,7 +1,8 @@
 package bus
 
-// Send routes m, which comes from c's peer. The caller keeps its reference. When it returns nil, m is in the queue of its receiver, or, for a broadcast, in the queues of all that
-// want it and have space. The error is an [*Error] or one of the Policy's.
+// Send routes m, which comes from c's peer. The caller keeps its reference. When it returns nil, m
+// is in the queue of its receiver, or, for a broadcast, in the queues of all that want it and have
+// space. The error is an [*Error] or one of the Policy's.
 func (c *Conn) Send(m *Message) error {
 	m.Src = c.id
 	m.uid = c.uid
@@ -75,6 +76,9 @@ func (c *Conn) unicast(m *Message) (*Conn, error) {
 		return nil, err
 	}
 	if err := c.allowed(dst, m, requested); err != nil {
+		if !c.sees(dst, m) {
+			return nil, unknown(m)
+		}
 		return nil, err
 	}
 	switch {
@@ -96,13 +100,29 @@ func (c *Conn) resolve(m *Message) (*Conn, error) {
 		if dst := c.bus.conns[m.Dst]; dst != nil {
 			return dst, nil
 		}
-		return nil, errorf(ErrNoSuchConn, "no connection %s", m.Dst)
+		return nil, unknown(m)
 	}
 	n := c.bus.names[m.DstName]
 	if n == nil {
-		return nil, errorf(ErrNoSuchName, "nobody owns the name %s", m.DstName)
+		return nil, unknown(m)
 	}
 	return n.primary(), nil
+}
+
+// unknown is the error for a receiver that is not there, or that the sender may not know of.
+func unknown(m *Message) error {
+	if m.Dst != ToName {
+		return errorf(ErrNoSuchConn, "no connection %s", m.Dst)
+	}
+	return errorf(ErrNoSuchName, "nobody owns the name %s", m.DstName)
+}
+
+// sees reports whether c may know of the receiver dst of m.
+func (c *Conn) sees(dst *Conn, m *Message) bool {
+	if m.Dst != ToName {
+		return c.bus.policy.See(c, dst.UniqueName())
+	}
+	return c.bus.policy.See(c, m.DstName)
 }
 
 // allowed asks whether m may go from c to dst.
@@ -119,9 +139,9 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
 	return nil
 }
 
-// broadcast queues m at everybody who subscribed to it; if it is a unicast, at those who listen in. src is nil for the
-// bus itself, addressee for a broadcast. Bus.mu is held for writing, so that nobody can react to m at one receiver
-// before it is queued at the others.
+// broadcast queues m at everybody who subscribed to it; if it is a unicast, at those who listen in.
+// src is nil for the bus itself, addressee for a broadcast. Bus.mu is held for writing, so that
+// nobody can react to m at one receiver before it is queued at the others.
 func (c *Conn) broadcast(src, addressee *Conn, m *Message) {
 	b := c.bus
 	b.broadcast++
@@ -154,8 +174,8 @@ func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
 	return b.policy.Receive(src, dst, m, m.Dst != Broadcast) == nil
 }
 
-// SendToBus accounts for a message of c's peer that is for the bus itself: it is shown to the monitors, and the policy
-// is asked whether it may be sent. The caller then acts on it.
+// SendToBus accounts for a message of c's peer that is for the bus itself: it is shown to the
+// monitors, and the policy is asked whether it may be sent. The caller then acts on it.
 func (c *Conn) SendToBus(m *Message) error {
 	m.Src = c.id
 	m.uid = c.uid
@@ -185,8 +205,8 @@ func (c *Conn) toBus(m *Message) error {
 	return c.bus.policy.Send(c, nil, m, false)
 }
 
-// Deliver queues a message of the bus itself for c, such as an answer. An error means that c's peer does not read what it
-// asked for. The caller keeps its reference.
+// Deliver queues a message of the bus itself for c, such as an answer. An error means that c's peer
+// does not read what it asked for. The caller keeps its reference.
 func (c *Conn) Deliver(m *Message) error {
 	m.Src = FromBus
 	m.Dst = c.id

@@ -131,7 +131,7 @@ func NewServer(config Config) (*Server, error) {
 	}
 	s.busLimit = bus.Limits{
 		Quota:    bus.Quota{Bytes: s.limits.MaxQueueBytes, FDs: s.limits.MaxQueueFDs},
-		MaxNames: s.limits.MaxNames,
+		MaxNames: s.limits.MaxNames - 1, // dbus-daemon counts the unique name, too
 		MaxCalls: s.limits.MaxPendingReplies,
 	}
 	s.working.Go(poller.run)
