@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,19 +33,6 @@ func (before footprint) returnsTo(t testing.TB) {
 		stacks := make([]byte, 1<<20)
 		t.Errorf("something leaks: %+v before, %+v after\n%s", before, now, stacks[:runtime.Stack(stacks, true)])
 	}
-}
-
-// connects returns how many connections TestConnectsAndDisconnects makes. DBUS1_TEST_CONNECTS says otherwise.
-func connects(t testing.TB) int {
-	text := os.Getenv("DBUS1_TEST_CONNECTS")
-	if text == "" {
-		return 10_000
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatalf("DBUS1_TEST_CONNECTS: %v", err)
-	}
-	return n
 }
 
 // visit connects, gets as far as kind says, and leaves. resident is the name of a peer that does not read.
@@ -112,7 +98,10 @@ func TestConnectsAndDisconnects(t *testing.T) {
 	s := startServer(t)
 	resident := s.connect(t) // takes no descriptors
 	devNull()
-	total := connects(t)
+	total := 100_000
+	if testing.Short() {
+		total = 10_000
+	}
 	visitMany(t, s, resident.name, 800)
 	eventually(t, "visitors are gone", func() bool { return resident.connections(t) == 1 })
 	before := measureFootprint(t)
