@@ -39,11 +39,14 @@
 // exists, the bus's bloom size, what kind of connection is asking, and what a
 // descriptor is.
 //
-// Where the manual pages and the kernel disagree, a command that one of them
-// accepts is accepted, and a comment at the command says so. On purpose, a few
-// things are stricter than the kernel was, all of them broken commands it did
-// not notice: PIDS of a wrong size, policy items at a HELLO that cannot use
-// them, a call with cookie 0, which nobody can answer.
+// The kernel's last version is what is followed. Beyond it, BUS_MAKE and
+// ENDPOINT_MAKE take items that manual pages or clients know (the comments there
+// say which), and MATCH_ADD takes [ItemMatchRule]. A few broken commands that the
+// kernel did not notice are refused with EINVAL, most of them as the manual pages
+// say: PIDS of a wrong size, policy items at a HELLO that has no name for them, a
+// CONN_INFO for the empty name, and a call with cookie 0, which nobody can
+// answer. Descriptors are limited to [MsgMaxFDs], and the quota of a user is the
+// bus's.
 //
 // Decoding what the bus sends (DecodeReply, [Message.DecodeReceived],
 // [Info.Decode], [ListEntries]) is as careful about sizes, but skips items it
