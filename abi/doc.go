@@ -40,13 +40,13 @@
 // descriptor is.
 //
 // The kernel's last version is what is followed. Beyond it, BUS_MAKE and
-// ENDPOINT_MAKE take items that manual pages or clients know (the comments there
-// say which), and MATCH_ADD takes [ItemMatchRule]. A few broken commands that the
-// kernel did not notice are refused with EINVAL, most of them as the manual pages
-// say: PIDS of a wrong size, policy items at a HELLO that has no name for them, a
-// CONN_INFO for the empty name, and a call with cookie 0, which nobody can
-// answer. Descriptors are limited to [MsgMaxFDs], and the quota of a user is the
-// bus's.
+// ENDPOINT_MAKE take items that the manual pages or earlier versions have (the
+// comments there say which), and MATCH_ADD takes [ItemMatchRule]. A few broken
+// commands that the kernel did not notice are refused with EINVAL, most of them
+// as the manual pages say: PIDS of a wrong size, policy items at a HELLO that has
+// no name for them, a CONN_INFO for the empty name, and a call with cookie 0,
+// which nobody can answer. Descriptors are limited to [MsgMaxFDs]; the quota of a
+// user is the bus's.
 //
 // Decoding what the bus sends (DecodeReply, [Message.DecodeReceived],
 // [Info.Decode], [ListEntries]) is as careful about sizes, but skips items it

@@ -11,8 +11,8 @@ type BusMake struct {
 	// AttachFlagsSend is the metadata of its owner that the bus tells.
 	AttachFlagsSend AttachFlags
 	// AttachFlagsRecv is the metadata that whoever connects must be ready to
-	// send (ECONNREFUSED). The last version of kdbus dropped this; systemd
-	// went on sending it.
+	// send (ECONNREFUSED). The kernel's last version dropped this; its manual
+	// page of HELLO still has the error.
 	AttachFlagsRecv AttachFlags
 }
 
