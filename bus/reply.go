@@ -156,12 +156,7 @@ func (c *Conn) abandonCalls() {
 		c.bus.timers.remove(w)
 	}
 	c.calls = nil
-	oldest := c.owed
-	for oldest != nil && oldest.next != nil {
-		oldest = oldest.next
-	}
-	for w, newer := oldest, (*call)(nil); w != nil; w = newer {
-		newer = w.prev
+	for w := c.owed; w != nil; w = c.owed { // the newest first, as dbus-daemon has it
 		c.disown(w)
 		c.bus.timers.remove(w)
 		w.caller.settle(w.key)
