@@ -11,15 +11,17 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// Buffers for what arrives. There are two kinds. A read buffer takes a batch of small messages, of which each is then copied to memory of
-// its own size, so that one that waits in some queue does not keep the rest. A message that fills a good part of
-// the read buffer takes the whole buffer along instead; and a long one that arrives in pieces is read into a mapping. Both kinds
-// are used again when the message they hold is gone.
+// Buffers for what arrives. There are two kinds. A read buffer takes a batch of small messages, of
+// which each is then copied to memory of its own size, so that one that waits in some queue does
+// not keep the rest. A message that fills a good part of the read buffer takes the whole buffer
+// along instead; and a long one that arrives in pieces is read into a mapping. Both kinds are used
+// again when the message they hold is gone.
 
 // readSize is how much one system call may read: about what a socket holds.
 const readSize = 128 << 10
 
-// takeAlong is the size from which a message keeps the read buffer that it arrived in, rather than being copied.
+// takeAlong is the size from which a message keeps the read buffer that it arrived in, rather than
+// being copied.
 const takeAlong = readSize / 2
 
 // maxFDsPerRead is the kernel's limit of descriptors in one control message (SCM_MAX_FD).
@@ -37,8 +39,8 @@ type readBuffer struct {
 
 var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
 
-// mapping is memory for one long message. It is mapped and not allocated, so that it costs nothing until bytes arrive: the length was merely
-// claimed by the peer.
+// mapping is memory for one long message. It is mapped and not allocated, so that it costs nothing
+// until bytes arrive: the length was merely claimed by the peer.
 type mapping struct {
 	data  []byte
 	class int
@@ -47,8 +49,8 @@ type mapping struct {
 // minMapping is the size of the smallest mapping, 1<<minMapping bytes.
 const minMapping = 18
 
-// mappings are those not in use, by size class. The pool drops them when they have not been used for a while, and the
-// collector unmaps what nobody holds any more.
+// mappings are those not in use, by size class. The pool drops them when they have not been used
+// for a while, and the collector unmaps what nobody holds any more.
 var mappings [32]sync.Pool
 
 // takeMapping returns a mapping of at least size bytes, with arbitrary content.

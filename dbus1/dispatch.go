@@ -19,11 +19,11 @@ type message struct {
 	pieces [2][]byte
 }
 
-// message handles one complete message. buf lends space for what is only needed meanwhile. An error is a reason to disconnect
-// the peer.
+// message handles one complete message. buf lends space for what is only needed meanwhile. An error
+// is a reason to disconnect the peer.
 //
-// raw is part of buf, and valid during the call only, unless it is owned: then it is the message's to keep, and free, if
-// not nil, is called when the message is gone.
+// raw is part of buf, and valid during the call only, unless it is owned: then it is the message's
+// to keep, and free, if not nil, is called when the message is gone.
 func (p *peer) message(buf *readBuffer, raw []byte, owned bool, free func()) error {
 	m := new(message)
 	if free != nil {
@@ -50,7 +50,8 @@ func (p *peer) message(buf *readBuffer, raw []byte, owned bool, free func()) err
 	}
 	p.fill(m, &buf.view, h, body, owned)
 	if len(raw) > wire.MaxArraySize {
-		// The sender's name makes the header longer. Nobody would take a message that is too long, and blame the bus.
+		// The sender's name makes the header longer. Nobody would take a message that is too long,
+		// and blame the bus.
 		if _, err := wire.MessageSize(m.pieces[0]); err != nil {
 			return p.fail(h, dbusErrorf("LimitsExceeded", "With its sender in the header the message is too long: %v", err))
 		}
@@ -60,8 +61,8 @@ func (p *peer) message(buf *readBuffer, raw []byte, owned bool, free func()) err
 	return err
 }
 
-// fill makes the envelope of a message, with the header written anew: that is how the true sender gets into it, and how
-// fields that nobody here has checked are left out.
+// fill makes the envelope of a message, with the header written anew: that is how the true sender
+// gets into it, and how fields that nobody here has checked are left out.
 func (p *peer) fill(m *message, view *matchMessage, h *wire.Header, body []byte, owned bool) {
 	h.Sender = p.name
 	size := headerBound(h)
@@ -107,7 +108,8 @@ func (p *peer) route(m *message, h *wire.Header, body []byte) error {
 	case h.Type > wire.TypeSignal && h.Destination == "":
 		return nil
 	case h.Type > wire.TypeSignal:
-		// The specification wants messages of unknown type ignored; dbus-daemon refuses them, which tells the sender more.
+		// The specification wants messages of unknown type ignored; dbus-daemon refuses them, which
+		// tells the sender more.
 		return p.fail(h, errUnknownType)
 	case h.Destination == driverName:
 		return p.callDriver(m, h, body)

@@ -1,6 +1,6 @@
-// Package dbus1 is the front-end for D-Bus programs: libdbus, sd-bus, GDBus and all others that speak version 1 of
-// the protocol over a UNIX socket. It turns their bytes into calls on package bus and deliveries back into
-// bytes, and it is org.freedesktop.DBus to them.
+// Package dbus1 is the front-end for D-Bus programs: libdbus, sd-bus, GDBus and all others that
+// speak version 1 of the protocol over a UNIX socket. It turns their bytes into calls on package
+// bus and deliveries back into bytes, and it is org.freedesktop.DBus to them.
 //
 // How the pieces fit:
 //
@@ -13,6 +13,7 @@
 //   - Subscriptions (subscriptions.go) give the bus the match rules of all peers, behind an index (matchrule.go, matchindex.go).
 //   - Notifications of the bus become signals and errors (notification.go).
 //
-// What dbus-daemon 1.14 answers is answered here, with the same error names and, where programs could depend on it,
-// the same words. Where it and the specification differ, a comment says which is followed.
+// What dbus-daemon 1.14 answers is answered here, with the same error names and, where programs
+// could depend on it, the same words. Where it and the specification differ, a comment says which
+// is followed.
 package dbus1

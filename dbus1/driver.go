@@ -9,8 +9,9 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// The driver: org.freedesktop.DBus, the bus as its programs talk to it. It is a table of interfaces and methods, from which
-// calls are dispatched, properties are listed and introspection data is made.
+// The driver: org.freedesktop.DBus, the bus as its programs talk to it. It is a table of interfaces
+// and methods, from which calls are dispatched, properties are listed and introspection data is
+// made.
 
 const (
 	driverPath      = "/org/freedesktop/DBus"
@@ -52,8 +53,8 @@ type signal struct {
 
 type arg struct{ name, typ string }
 
-// interfaces is in the order in which dbus-daemon introspects; it is filled in by init, as the handlers of Properties and Introspectable
-// refer to it.
+// interfaces is in the order in which dbus-daemon introspects; it is filled in by init, as the
+// handlers of Properties and Introspectable refer to it.
 var interfaces []iface
 
 func init() {
@@ -148,7 +149,8 @@ func (c *call) check(m *method, canonical bool) error {
 	return nil
 }
 
-// privileged reports whether the peer may do what concerns all others: it is root, or the user who runs the bus.
+// privileged reports whether the peer may do what concerns all others: it is root, or the user who
+// runs the bus.
 func (p *peer) privileged() bool {
 	return p.known && (p.creds.UID == 0 || p.creds.UID == p.server.uid)
 }
@@ -158,8 +160,8 @@ func (c *call) args(into ...any) error {
 	return wire.Decode(c.header.Order, c.header.Signature, c.body, into...)
 }
 
-// reply answers the call. An answer that says nothing is left out if the caller does not want one; dbus-daemon sends all others
-// even then.
+// reply answers the call. An answer that says nothing is left out if the caller does not want one;
+// dbus-daemon sends all others even then.
 func (c *call) reply(values ...any) error {
 	if len(values) == 0 && c.header.Flags&wire.NoReplyExpected != 0 {
 		return nil
@@ -220,8 +222,9 @@ func (p *peer) deliver(h *wire.Header, body []byte, fds []int) error {
 	return nil
 }
 
-// unaddressed handles a message without destination that is not a signal. libdbus, and thus dbus-daemon, takes such a call
-// as meant for the other end of the socket, which knows the interface Peer and nothing else.
+// unaddressed handles a message without destination that is not a signal. libdbus, and thus
+// dbus-daemon, takes such a call as meant for the other end of the socket, which knows the
+// interface Peer and nothing else.
 func (p *peer) unaddressed(m *message, h *wire.Header, body []byte) error {
 	m.DstName = driverName
 	if err := p.conn.SendToBus(&m.Message); err != nil {

@@ -56,7 +56,8 @@ func helloAgain(*call) error {
 	return dbusErrorf("Failed", "Already handled an Hello message")
 }
 
-// Flags and results of RequestName, ReleaseName and StartServiceByName, as the specification numbers them.
+// Flags and results of RequestName, ReleaseName and StartServiceByName, as the specification
+// numbers them.
 const (
 	nameFlagAllowReplacement = 1
 	nameFlagReplaceExisting  = 2

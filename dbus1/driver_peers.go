@@ -10,8 +10,8 @@ import (
 
 // What the driver tells about peers: who they are, as the kernel has it.
 
-// named reads the one argument of the call, a bus name, and finds who has it. self is true if that is the driver. what is
-// wanted of it, for the error.
+// named reads the one argument of the call, a bus name, and finds who has it. self is true if that
+// is the driver. what is wanted of it, for the error.
 func (c *call) named(what string) (name string, owner *peer, self bool, err error) {
 	if err := c.args(&name); err != nil {
 		return "", nil, false, err
@@ -80,7 +80,8 @@ func selinux() bool {
 	return err == nil
 }
 
-// getConnectionCredentials answers with everything that is known. The keys are those of the specification.
+// getConnectionCredentials answers with everything that is known. The keys are those of the
+// specification.
 func getConnectionCredentials(c *call) error {
 	_, owner, self, err := c.named("credentials")
 	if err != nil {
@@ -128,7 +129,8 @@ func getConnectionCredentials(c *call) error {
 	}, body, fds)
 }
 
-// The following ask the kernel about the peer's socket, which is possible while the peer is connected.
+// The following ask the kernel about the peer's socket, which is possible while the peer is
+// connected.
 
 // groups returns the primary and the supplementary groups that the peer had when it connected.
 func (p *peer) groups() (groups []uint32, ok bool) {

@@ -77,7 +77,8 @@ func (p *peer) dbusError(h *wire.Header, err error) *Error {
 	return dbusErrorf("Failed", "%s", e.Detail)
 }
 
-// complain words the refusal of a message as dbus-daemon does, for whoever reads it by eye or by pattern, and adds the reason.
+// complain words the refusal of a message as dbus-daemon does, for whoever reads it by eye or by
+// pattern, and adds the reason.
 func (p *peer) complain(h *wire.Header, name, complaint string, reason *bus.Error) *Error {
 	unset := func(s string) string {
 		if s == "" {

@@ -8,7 +8,8 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// What happens before a peer is on the bus: its first message has to be Hello, and answers do not go through the core.
+// What happens before a peer is on the bus: its first message has to be Hello, and answers do not
+// go through the core.
 
 // errNotJoined is the answer to calls of the driver before Hello.
 var errNotJoined = dbusErrorf("AccessDenied", "Client tried to send a message other than %s without being registered", "Hello")
@@ -81,8 +82,8 @@ func (p *peer) rejectEarly(h *wire.Header, e *Error) error {
 	return p.writeEarly(b)
 }
 
-// writeEarly writes to a peer that is not on the bus yet. Such answers are few and short: a socket that has no space for one belongs to
-// a peer that does not read.
+// writeEarly writes to a peer that is not on the bus yet. Such answers are few and short: a socket
+// that has no space for one belongs to a peer that does not read.
 func (p *peer) writeEarly(b []byte) error {
 	_, err := syscall.Write(p.fd, b)
 	return err

@@ -15,7 +15,8 @@ func introspect(c *call) error {
 	return c.reply(introspectionData(c.header.Path))
 }
 
-// introspectionData describes the object path of the driver. Every path exists; the canonical one can be found from the root.
+// introspectionData describes the object path of the driver. Every path exists; the canonical one
+// can be found from the root.
 func introspectionData(path string) string {
 	var b strings.Builder
 	b.WriteString(introspectionDoctype + "<node>\n")

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// limiter keeps peers from flooding the log: it lets logBurst lines through at once and one per logInterval in the long run. The
-// lines that were left out are counted in the next one. The zero value is ready.
+// limiter keeps peers from flooding the log: it lets logBurst lines through at once and one per
+// logInterval in the long run. The lines that were left out are counted in the next one. The zero
+// value is ready.
 type limiter struct {
 	mu         sync.Mutex
 	tokens     int

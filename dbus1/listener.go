@@ -18,7 +18,8 @@ var ErrServerClosed = errors.New("dbus1: server closed")
 // errShutDown is why Serve ends when someone who shares the listening socket ends listening.
 var errShutDown = errors.New("the listening socket was shut down")
 
-// listener is a listening socket. It is watched for one event at a time, so that accepting pauses by not watching again.
+// listener is a listening socket. It is watched for one event at a time, so that accepting pauses
+// by not watching again.
 type listener struct {
 	server *Server
 	id     uint64 // for the poller
@@ -40,13 +41,15 @@ const (
 	listenerEvents = unix.EPOLLIN | unix.EPOLLONESHOT
 	// acceptsPerTurn is how many connections a worker accepts before it looks after the others.
 	acceptsPerTurn = 16
-	// outOfFilesRetry is how long to wait for file descriptors if no peer leaves: others of this process may free some.
+	// outOfFilesRetry is how long to wait for file descriptors if no peer leaves: others of this
+	// process may free some.
 	outOfFilesRetry = time.Second
 )
 
-// Serve accepts connections on l until Shutdown is called, and returns ErrServerClosed then, or what was wrong with l, which stays
-// the caller's to close. guid identifies the listening address to its clients, 32 hexadecimal digits. When the process is out of
-// file descriptors, or too many connections are being set up, accepting pauses. One server may serve several listeners.
+// Serve accepts connections on l until Shutdown is called, and returns ErrServerClosed then, or
+// what was wrong with l, which stays the caller's to close. guid identifies the listening address
+// to its clients, 32 hexadecimal digits. When the process is out of file descriptors, or too many
+// connections are being set up, accepting pauses. One server may serve several listeners.
 func (s *Server) Serve(l *net.UnixListener, guid string) error {
 	fd, err := dupDescriptor(l)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// renderNotification makes the D-Bus message for something that the core reports: a signal of the driver, or the error that
-// ends a call.
+// renderNotification makes the D-Bus message for something that the core reports: a signal of the
+// driver, or the error that ends a call.
 func renderNotification(m *bus.Message) []byte {
 	n := m.Notification
 	h := wire.Header{

@@ -15,9 +15,9 @@ import (
 	"github.com/kdbus-go/kdbus/meta"
 )
 
-// peer is one connected program. Whoever has the turn reads from it and dispatches what was read: that goroutine alone
-// touches the fields in question. The socket is also written to by the goroutines of those who send to the
-// peer; it is closed when the last of them lets go of it.
+// peer is one connected program. Whoever has the turn reads from it and dispatches what was read:
+// that goroutine alone touches the fields in question. The socket is also written to by the
+// goroutines of those who send to the peer; it is closed when the last of them lets go of it.
 type peer struct {
 	server *Server
 	id     uint64 // for the poller
@@ -124,8 +124,9 @@ func (p *peer) ready(events uint32) (started bool) {
 	return true
 }
 
-// read reads and dispatches while there is something, up to budget batches. It returns true when it has given the turn
-// back or the peer has left, and false if there may be more. The caller has the turn.
+// read reads and dispatches while there is something, up to budget batches. It returns true when it
+// has given the turn back or the peer has left, and false if there may be more. The caller has the
+// turn.
 func (p *peer) read(budget int) (done bool) {
 	for {
 		toEnd := p.turn.news()&turnHangUp != 0

@@ -11,14 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller waits for the sockets of all peers of a server, with an epoll instance of its own. The one of the Go runtime would want a parked goroutine
-// for each socket, which is most of what an idle connection would cost; it would wake up whenever a receiver has
-// read something; and it does not tell whether the other end has hung up, so that every batch would
-// need one more system call to find that there is nothing left.
+// poller waits for the sockets of all peers of a server, with an epoll instance of its own. The one
+// of the Go runtime would want a parked goroutine for each socket, which is most of what an idle
+// connection would cost; it would wake up whenever a receiver has read something; and it does not
+// tell whether the other end has hung up, so that every batch would need one more system call to
+// find that there is nothing left.
 //
-// A few workers wait and handle what is there by themselves. A peer that has more to say than is good for the
-// others gets a goroutine of its own for the time being. There are fewer workers than processors: a worker that waits
-// keeps a processor from the scheduler for a while, which would delay other goroutines of a program that embeds the server.
+// A few workers wait and handle what is there by themselves. A peer that has more to say than is
+// good for the others gets a goroutine of its own for the time being. There are fewer workers than
+// processors: a worker that waits keeps a processor from the scheduler for a while, which would
+// delay other goroutines of a program that embeds the server.
 type poller struct {
 	epoll int
 	stop  int // an eventfd: readable means that the workers should end
@@ -28,14 +30,15 @@ type poller struct {
 	sockets map[uint64]socket
 }
 
-// socket is what is watched. ready is called with the events that have happened, by several workers at once, and returns true if it has started
-// a goroutine.
+// socket is what is watched. ready is called with the events that have happened, by several workers
+// at once, and returns true if it has started a goroutine.
 type socket interface {
 	ready(events uint32) (started bool)
 }
 
 const (
-	// eventsPerWait is how many sockets one worker takes on at a time; others may be free to take the rest.
+	// eventsPerWait is how many sockets one worker takes on at a time; others may be free to take
+	// the rest.
 	eventsPerWait = 16
 	// readsPerTurn is how many batches of one peer a worker reads before it turns to other peers.
 	readsPerTurn = 8
@@ -111,7 +114,8 @@ func (w *poller) lookup(id uint64) socket {
 	return w.sockets[id]
 }
 
-// register sets the id of s, by which add, change and remove know it. Ids are never given again, so that a late event finds nobody.
+// register sets the id of s, by which add, change and remove know it. Ids are never given again, so
+// that a late event finds nobody.
 func (w *poller) register(s socket, id *uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

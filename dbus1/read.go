@@ -23,7 +23,8 @@ type reader struct {
 	timer   *time.Timer
 }
 
-// pendingFDTimeout is how long descriptors may wait for the rest of their message (pending_fd_timeout).
+// pendingFDTimeout is how long descriptors may wait for the rest of their message
+// (pending_fd_timeout).
 const pendingFDTimeout = 150 * time.Second
 
 // drop gives up what has not become a message.
@@ -44,8 +45,9 @@ func closeAll(fds []int) {
 	}
 }
 
-// readBatch reads once and handles the messages that are complete. It returns true when there is nothing left to read for now; with
-// toEnd, only when that is certain: otherwise an event will tell. When the connection has ended, p.end is set.
+// readBatch reads once and handles the messages that are complete. It returns true when there is
+// nothing left to read for now; with toEnd, only when that is certain: otherwise an event will
+// tell. When the connection has ended, p.end is set.
 func (p *peer) readBatch(toEnd bool) (drained bool) {
 	buf := readBuffers.Get().(*readBuffer)
 	have := copy(buf.data[:], p.in.partial)
@@ -81,7 +83,8 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 	return drained || n < len(target) && fds == 0 && !toEnd
 }
 
-// receive reads into target, at most once, without waiting. Descriptors that come along are added to p.in.fds and counted.
+// receive reads into target, at most once, without waiting. Descriptors that come along are added
+// to p.in.fds and counted.
 func (p *peer) receive(buf *readBuffer, target []byte) (n, fds int, err error) {
 	buf.vector.Base = unsafe.SliceData(target)
 	buf.vector.SetLen(len(target))
@@ -131,8 +134,9 @@ func (p *peer) takeFDs(buf *readBuffer) (count int, err error) {
 	return count, nil
 }
 
-// consume handles all complete messages (or lines of authentication) in the first have bytes of buf, and moves what is left to the
-// beginning of the buffer that it returns. That is another one if a message has taken buf along.
+// consume handles all complete messages (or lines of authentication) in the first have bytes of
+// buf, and moves what is left to the beginning of the buffer that it returns. That is another one
+// if a message has taken buf along.
 func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 	rest, err := p.commands(buf.data[:have])
 	if err != nil {
@@ -172,7 +176,8 @@ func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 	return buf, copy(buf.data[:], rest), nil
 }
 
-// commands handles the complete lines of authentication that b begins with, and returns what follows them.
+// commands handles the complete lines of authentication that b begins with, and returns what
+// follows them.
 func (p *peer) commands(b []byte) ([]byte, error) {
 	for p.auth != nil && len(b) > 0 {
 		n, err := p.authenticate(b)
@@ -193,8 +198,8 @@ func (p *peer) messageSize(b []byte) (int, error) {
 	return size, err
 }
 
-// maxPartial is the size from which a message that arrives in pieces is read to memory of its own. The beginning of a
-// shorter one is copied with each piece.
+// maxPartial is the size from which a message that arrives in pieces is read to memory of its own.
+// The beginning of a shorter one is copied with each piece.
 const maxPartial = 4 << 10
 
 // startLong begins to read a message to memory of its own.

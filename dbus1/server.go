@@ -15,10 +15,11 @@ import (
 	"github.com/kdbus-go/kdbus/bus"
 )
 
-// Limits of a server. Zero values mean the defaults, which are those of dbus-daemon's session bus unless said otherwise.
+// Limits of a server. Zero values mean the defaults, which are those of dbus-daemon's session bus
+// unless said otherwise.
 type Limits struct {
-	// MaxIncompleteConnections is how many peers may be connected that have not said Hello yet. When
-	// there are that many, no more are accepted until one is done or gone.
+	// MaxIncompleteConnections is how many peers may be connected that have not said Hello yet.
+	// When there are that many, no more are accepted until one is done or gone.
 	MaxIncompleteConnections int // max_incomplete_connections, 10,000
 	// AuthTimeout is how long a peer may take from connecting to Hello.
 	AuthTimeout time.Duration // auth_timeout, 30 s
@@ -64,13 +65,16 @@ func (l Limits) withDefaults() Limits {
 
 // Config describes a server.
 type Config struct {
-	// Endpoint is the door to the bus that the server opens. Its bus must have Subscriptions among its indexes.
+	// Endpoint is the door to the bus that the server opens. Its bus must have Subscriptions among
+	// its indexes.
 	Endpoint *bus.Endpoint
 	// Subscriptions are the match rules of the bus's D-Bus 1 peers.
 	Subscriptions *Subscriptions
-	// Log gets what an administrator should know, rate-limited where peers could flood it. Nil discards.
+	// Log gets what an administrator should know, rate-limited where peers could flood it. Nil
+	// discards.
 	Log *slog.Logger
-	// MachineID is the answer to org.freedesktop.DBus.Peer.GetMachineId, 32 hexadecimal digits; "" if unknown.
+	// MachineID is the answer to org.freedesktop.DBus.Peer.GetMachineId, 32 hexadecimal digits; ""
+	// if unknown.
 	MachineID string
 	// Reload is what ReloadConfig does; nil is nothing.
 	Reload func() error
@@ -138,8 +142,8 @@ func NewServer(config Config) (*Server, error) {
 	return s, nil
 }
 
-// ServeConn serves one socket that is already connected, and returns. c is closed; the server has a descriptor of its own. guid
-// is what Serve takes.
+// ServeConn serves one socket that is already connected, and returns. c is closed; the server has a
+// descriptor of its own. guid is what Serve takes.
 func (s *Server) ServeConn(c *net.UnixConn, guid string) error {
 	defer c.Close()
 	fd, err := dupDescriptor(c)
@@ -207,7 +211,8 @@ func (s *Server) counts() (active, incomplete int) {
 	return len(s.peers) - s.incomplete, s.incomplete
 }
 
-// Shutdown closes the listeners and all connections, and returns when everything has ended or ctx is done.
+// Shutdown closes the listeners and all connections, and returns when everything has ended or ctx
+// is done.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true

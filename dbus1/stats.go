@@ -4,8 +4,8 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// The interface org.freedesktop.DBus.Debug.Stats: what is on the bus and what waits, now and at the peak. Names are
-// dbus-daemon's where there is something to report under them.
+// The interface org.freedesktop.DBus.Debug.Stats: what is on the bus and what waits, now and at the
+// peak. Names are dbus-daemon's where there is something to report under them.
 
 var statsMethods = []method{
 	{name: "GetStats", out: "a{sv}", handle: getStats},

@@ -7,8 +7,8 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// Subscriptions are the match rules of all D-Bus 1 peers of a bus: a bus.Index. Make one with NewSubscriptions, and give it to
-// the bus and to the servers of its endpoints.
+// Subscriptions are the match rules of all D-Bus 1 peers of a bus: a bus.Index. Make one with
+// NewSubscriptions, and give it to the bus and to the servers of its endpoints.
 type Subscriptions struct {
 	index *matchIndex // guarded by the lock of the bus
 	peaks ruleCount
@@ -102,7 +102,8 @@ func readRule(text string) (*MatchRule, error) {
 	return rule, nil
 }
 
-// monitorFilter is the rules of a monitor, which sees what any of them matches, or everything if there are none.
+// monitorFilter is the rules of a monitor, which sees what any of them matches, or everything if
+// there are none.
 type monitorFilter []*MatchRule
 
 // Match implements bus.Filter.
@@ -119,8 +120,8 @@ func (f monitorFilter) Match(src, dst *bus.Conn, m *bus.Message) bool {
 	return false
 }
 
-// viewOf returns m as match rules see it. For a message that comes from its peer the front-end has prepared that; messages
-// of the bus itself are read back.
+// viewOf returns m as match rules see it. For a message that comes from its peer the front-end has
+// prepared that; messages of the bus itself are read back.
 func viewOf(src, dst *bus.Conn, m *bus.Message) *matchMessage {
 	view, _ := m.View.(*matchMessage)
 	if view == nil {

@@ -10,16 +10,17 @@ import (
 	"github.com/kdbus-go/kdbus/bus"
 )
 
-// Writing. The core wakes a peer in the goroutine of whoever sent something to it, which then writes all that is queued, many
-// messages at a time. Only when the socket is full does a goroutine of the peer's own take over and wait.
+// Writing. The core wakes a peer in the goroutine of whoever sent something to it, which then
+// writes all that is queued, many messages at a time. Only when the socket is full does a goroutine
+// of the peer's own take over and wait.
 
 const (
 	maxBatch   = 128     // messages per turn
 	maxVectors = 256     // pieces per system call
 	maxWrite   = 1 << 20 // bytes per system call, roughly: a socket holds less
 	maxFavour  = 64      // turns that a sender's goroutine takes for one receiver before it goes back to its own work
-	// blockedSendBuffer is the send buffer, in bytes, of a socket that has once been full. The kernel allows any
-	// process as much by default (net.core.wmem_max), and doubles it.
+	// blockedSendBuffer is the send buffer, in bytes, of a socket that has once been full. The
+	// kernel allows any process as much by default (net.core.wmem_max), and doubles it.
 	blockedSendBuffer = 208 << 10
 )
 
@@ -55,8 +56,8 @@ func (p *peer) Wake() {
 	}
 }
 
-// proceed writes until nothing is left, the socket is full, or it is somebody else's turn to use this goroutine, and then returns
-// false. The caller has acquired the socket for the delivery.
+// proceed writes until nothing is left, the socket is full, or it is somebody else's turn to use
+// this goroutine, and then returns false. The caller has acquired the socket for the delivery.
 func (p *peer) proceed(d *delivery) (done bool) {
 	for range maxFavour {
 		switch p.write(d) {
@@ -93,7 +94,8 @@ func (p *peer) block(d *delivery) {
 	}
 	if !p.out.grown {
 		p.out.grown = true
-		// More fits in, and the bus and the receiver take fewer turns. If it cannot be, they take more.
+		// More fits in, and the bus and the receiver take fewer turns. If it cannot be, they take
+		// more.
 		unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, blockedSendBuffer)
 	}
 	p.out.blocked, p.out.watched = d, true
@@ -113,7 +115,8 @@ func (p *peer) finish(d *delivery) {
 	p.release()
 }
 
-// writable goes on with a delivery when there is space. It returns true if a goroutine was started to do so.
+// writable goes on with a delivery when there is space. It returns true if a goroutine was started
+// to do so.
 func (p *peer) writable() (busy bool) {
 	p.out.mu.Lock()
 	d := p.out.blocked
@@ -175,7 +178,8 @@ func (p *peer) write(d *delivery) writeOutcome {
 	case syscall.EAGAIN:
 		return writeBlocked
 	case syscall.ETOOMANYREFS:
-		// The kernel passes on no more descriptors until some are received (unix(7)). This message cannot be delivered, the next may.
+		// The kernel passes on no more descriptors until some are received (unix(7)). This message
+		// cannot be delivered, the next may.
 		p.server.blame.warn(p.server.log, "message dropped: too many file descriptors are in flight", "to", p.name, "from", d.pending[0].Src)
 		p.delivered(d, 1)
 		return writeMore

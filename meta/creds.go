@@ -1,7 +1,9 @@
-// Package meta is what can be known, truthfully, about the sender of a message: credentials and process
-// metadata. Everything here comes from the kernel, never from the peer; what cannot be known is absent.
+// Package meta is what can be known, truthfully, about the sender of a message: credentials and
+// process metadata. Everything here comes from the kernel, never from the peer; what cannot be
+// known is absent.
 //
-// What the kernel keeps with a connected socket is cheap and is read when it is asked for: see [Socket].
+// What the kernel keeps with a connected socket is cheap and is read when it is asked for: see
+// [Socket].
 package meta
 
 import (
@@ -14,16 +16,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Creds are the credentials that a peer had when it connected: SO_PEERCRED of socket(7). PID is 0 if the process is
-// not visible in our pid namespace.
+// Creds are the credentials that a peer had when it connected: SO_PEERCRED of socket(7). PID is 0
+// if the process is not visible in our pid namespace.
 type Creds struct {
 	PID uint32
 	UID uint32
 	GID uint32
 }
 
-// Socket reads what the kernel keeps about the peer of a connected UNIX socket, given as a file descriptor, which stays the
-// caller's. All of it was fixed when the peer connected.
+// Socket reads what the kernel keeps about the peer of a connected UNIX socket, given as a file
+// descriptor, which stays the caller's. All of it was fixed when the peer connected.
 type Socket int
 
 // Creds returns the peer's credentials.
@@ -35,7 +37,8 @@ func (s Socket) Creds() (Creds, error) {
 	return Creds{PID: uint32(c.Pid), UID: c.Uid, GID: c.Gid}, nil
 }
 
-// Groups returns the peer's supplementary groups (SO_PEERGROUPS), without duplicates of its primary group being removed.
+// Groups returns the peer's supplementary groups (SO_PEERGROUPS), without duplicates of its primary
+// group being removed.
 func (s Socket) Groups() ([]uint32, error) {
 	groups := make([]uint32, 32)
 	for {
@@ -53,7 +56,8 @@ func (s Socket) Groups() ([]uint32, error) {
 	}
 }
 
-// SecurityLabel returns the peer's label of the Linux security module in charge (SO_PEERSEC), or "" if there is none.
+// SecurityLabel returns the peer's label of the Linux security module in charge (SO_PEERSEC), or ""
+// if there is none.
 func (s Socket) SecurityLabel() (string, error) {
 	label, err := unix.GetsockoptString(int(s), unix.SOL_SOCKET, unix.SO_PEERSEC)
 	switch {
@@ -65,8 +69,8 @@ func (s Socket) SecurityLabel() (string, error) {
 	return strings.TrimRight(label, "\x00"), nil
 }
 
-// PIDFD returns a new pidfd of the process that connected (SO_PEERPIDFD, Linux 6.5), which the caller closes. It is the same
-// process even if its pid has been given to another one since.
+// PIDFD returns a new pidfd of the process that connected (SO_PEERPIDFD, Linux 6.5), which the
+// caller closes. It is the same process even if its pid has been given to another one since.
 func (s Socket) PIDFD() (int, error) {
 	fd, err := unix.GetsockoptInt(int(s), unix.SOL_SOCKET, unix.SO_PEERPIDFD)
 	if err != nil {
