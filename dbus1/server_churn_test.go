@@ -18,7 +18,7 @@ import (
 type footprint struct{ goroutines, files, heap int }
 
 func measureFootprint(t testing.TB) footprint {
-	return footprint{runtime.NumGoroutine(), openFiles(t), heapInUse()}
+	return footprint{runtime.NumGoroutine(), openFiles(t), liveHeap()}
 }
 
 // returnsTo waits until the process holds no more than before, give or take a bit of memory.

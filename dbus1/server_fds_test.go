@@ -1,6 +1,7 @@
 package dbus1_test
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -46,6 +47,36 @@ func (p *pipe) closed(t testing.TB) {
 	}
 }
 
+// numberedFile returns a descriptor of a new file with the number n in it.
+func numberedFile(n uint64) (int, error) {
+	fd, err := unix.MemfdCreate("numbered", unix.MFD_CLOEXEC)
+	if err == nil {
+		_, err = unix.Write(fd, fmt.Append(nil, n))
+	}
+	return fd, err
+}
+
+func mustNumberedFile(t testing.TB, n int) int {
+	t.Helper()
+	fd, err := numberedFile(uint64(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+// numberIn closes a descriptor and returns what is in its file.
+func numberIn(t testing.TB, fd int) string {
+	t.Helper()
+	defer unix.Close(fd)
+	b := make([]byte, 20)
+	n, err := unix.Pread(fd, b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
 // TestDescriptorsArrive, also those that one message shares with many receivers.
 func TestDescriptorsArrive(t *testing.T) {
 	s := startServer(t)
@@ -57,7 +88,7 @@ func TestDescriptorsArrive(t *testing.T) {
 		receivers = append(receivers, r)
 	}
 	pipe := newPipe(t)
-	files := []int{numberedFile(t, 1), numberedFile(t, 2), pipe.w}
+	files := []int{mustNumberedFile(t, 1), mustNumberedFile(t, 2), pipe.w}
 	m := sender.newMessage(wire.TypeSignal, "", "Files", wire.UnixFD(1), wire.UnixFD(0), wire.UnixFD(2))
 	sender.mustSend(t, m, files...)
 	closeFDs(files[:2])

@@ -13,13 +13,13 @@ func limitQueue(bytes int) func(*dbus1.Config) {
 	return func(c *dbus1.Config) { c.Limits.MaxQueueBytes = bytes }
 }
 
-// heapInUse returns what the process holds of memory for Go values, rubbish excepted.
-func heapInUse() int {
+// liveHeap returns how many bytes of Go values the process holds.
+func liveHeap() int {
 	runtime.GC()
 	runtime.GC() // empties the pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return int(m.HeapInuse)
+	return int(m.HeapAlloc)
 }
 
 // TestPeerThatDoesNotRead costs its senders an error, and others nothing. When it reads again, it gets what was taken.
@@ -28,7 +28,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	s := startServer(t, limitQueue(limit))
 	others := s.watch(t)
 	sleeper, sender := s.connect(t), s.connect(t)
-	before := heapInUse()
+	before := liveHeap()
 	content := make([]byte, size)
 	taken := 0
 	for n := range uint32(attempts) {
@@ -53,7 +53,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	if least := limit / size; taken < least || taken > 2*least+100 {
 		t.Errorf("%d calls of %d bytes were taken with a limit of %d bytes", taken, size, limit)
 	}
-	if grown := heapInUse() - before; grown > 8*limit {
+	if grown := liveHeap() - before; grown > 8*limit {
 		t.Errorf("a queue of %d bytes takes %d", limit, grown)
 	}
 	second := s.connect(t)
@@ -185,10 +185,10 @@ func TestMonitorThatDoesNotRead(t *testing.T) {
 	monitor := s.connect(t)
 	monitor.must(t, "Monitoring.BecomeMonitor", []string{}, uint32(0))
 	others := s.watch(t)
-	before := heapInUse()
+	before := liveHeap()
 	eventually(t, "more is exchanged than a queue and a socket hold", func() bool { return others.done.Load() > 10_000 })
-	if grown := heapInUse() - before; grown > 4<<20 {
+	others.stop()
+	if grown := liveHeap() - before; grown > 4<<20 {
 		t.Errorf("a monitor that does not read takes %d bytes", grown)
 	}
-	others.stop()
 }

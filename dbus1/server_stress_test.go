@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,8 @@ import (
 //   - what a peer gets from another it gets in the order in which it was sent, and so does a monitor;
 //   - descriptors come with the message they were sent with.
 func TestManyPeersDoEverythingAtOnce(t *testing.T) {
+	// A small machine would have one worker only wait for sockets, and no two of them would ever meet.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
 	const peers, steps = 50, 250
 	s := startServer(t)
 	scene := &scene{server: s}
@@ -190,7 +193,7 @@ func (a *actor) call(destination, member string, values ...any) error {
 	if destination != driver {
 		values = []any{a.number}
 		if a.withFDs && a.random.IntN(5) == 0 {
-			fd, err := writeNumber(a.number)
+			fd, err := numberedFile(a.number)
 			if err != nil {
 				return err
 			}
@@ -214,14 +217,6 @@ func (a *actor) signal(destination string) error {
 	a.number++
 	a.serial += 1 - a.serial&1 // even
 	return a.send(a.newMessage(wire.TypeSignal, destination, fmt.Sprintf("News%d", a.random.IntN(4)), a.number))
-}
-
-func writeNumber(n uint64) (int, error) {
-	fd, err := unix.MemfdCreate("numbered", unix.MFD_CLOEXEC)
-	if err == nil {
-		_, err = unix.Write(fd, fmt.Append(nil, n))
-	}
-	return fd, err
 }
 
 // settle waits until all calls are answered.
