@@ -245,7 +245,8 @@ func TestLogIsNotFlooded(t *testing.T) {
 	others.stop()
 }
 
-// TestDisconnectingOneLeavesItsNamesToOthers: the end of a bad peer is an orderly one for everybody else.
+// TestDisconnectingOneLeavesItsNamesToOthers: the end of a bad peer is an orderly one for everybody
+// else.
 func TestDisconnectingOneLeavesItsNamesToOthers(t *testing.T) {
 	s := startServer(t)
 	bad, heir := s.connect(t), s.connect(t)

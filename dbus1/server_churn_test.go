@@ -35,7 +35,8 @@ func (before footprint) returnsTo(t testing.TB) {
 	}
 }
 
-// visit connects, gets as far as kind says, and leaves. resident is the name of a peer that does not read.
+// visit connects, gets as far as kind says, and leaves. resident is the name of a peer that does
+// not read.
 func (s *testServer) visit(kind int, resident string) error {
 	c, err := s.dial()
 	if err != nil {
@@ -186,7 +187,8 @@ func drain(c *client) {
 	}
 }
 
-// chatter sends until the connection ends: signals to everybody, and calls, some with descriptors, to one.
+// chatter sends until the connection ends: signals to everybody, and calls, some with descriptors,
+// to one.
 func (c *client) chatter(to string, withFDs bool, count *atomic.Int64) {
 	payload := make([]byte, 700)
 	for n := 0; ; n++ {

@@ -20,8 +20,8 @@ import (
 
 const driver = "org.freedesktop.DBus"
 
-// client is the other end of a connection: it can do what a D-Bus program does, and anything else. It is for one
-// goroutine at a time, except that one may read while another writes.
+// client is the other end of a connection: it can do what a D-Bus program does, and anything else.
+// It is for one goroutine at a time, except that one may read while another writes.
 type client struct {
 	conn   *net.UnixConn
 	order  wire.Order
@@ -267,10 +267,12 @@ func (c *client) take(size int) (*received, error) {
 
 func (r *received) String() string {
 	values, _ := r.Values()
-	return fmt.Sprintf("%s from %s: %s%s serial=%d reply_serial=%d %.200q", r.Type, r.Sender, r.Member, r.ErrorName, r.Serial, r.ReplySerial, fmt.Sprint(values))
+	return fmt.Sprintf("%s from %s: %s%s serial=%d reply_serial=%d %.200q",
+		r.Type, r.Sender, r.Member, r.ErrorName, r.Serial, r.ReplySerial, fmt.Sprint(values))
 }
 
-// await returns the answer to the call serial, be it an error or not. What else arrives is left for next.
+// await returns the answer to the call serial, be it an error or not. What else arrives is left for
+// next.
 func (c *client) await(serial uint32) (*received, error) {
 	for i, m := range c.backlog {
 		if m.ReplySerial == serial {
@@ -343,7 +345,8 @@ func (c *client) mustNext(t testing.TB) *received {
 	return m
 }
 
-// mustFail sends m and checks that the answer is the error of this name, without "org.freedesktop.DBus.Error.".
+// mustFail sends m and checks that the answer is the error of this name, without
+// "org.freedesktop.DBus.Error.".
 func (c *client) mustFail(t testing.TB, name string, m *wire.Message, fds ...int) {
 	t.Helper()
 	answer, err := c.ask(m, fds...)

@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync/atomic"
 	"testing"
 
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// echo answers every call with its own body and descriptors, until the connection ends or something goes wrong, which is
-// then returned.
+// echo answers every call with its own body and descriptors, until the connection ends or something
+// goes wrong, which is then returned.
 func (c *client) echo() error {
 	for {
 		m, err := c.next()
@@ -26,8 +25,10 @@ func (c *client) echo() error {
 		if m.Type != wire.TypeMethodCall {
 			return fmt.Errorf("echo service: got %s", m)
 		}
-		reply := answerTo(c, m)
-		err = c.send(reply, m.fds...)
+		reply, err := answerTo(c, m)
+		if err == nil {
+			err = c.send(reply, m.fds...)
+		}
 		closeFDs(m.fds)
 		if err != nil {
 			return fmt.Errorf("echo service: %w", err)
@@ -35,15 +36,21 @@ func (c *client) echo() error {
 	}
 }
 
-// answerTo makes the answer of c to the call m, with the body of the call.
-func answerTo(c *client, m *received) *wire.Message {
+// answerTo makes the answer of c to the call m, with the values of the call in c's own byte order.
+func answerTo(c *client, m *received) (*wire.Message, error) {
 	reply := c.newMessage(wire.TypeMethodReturn, m.Sender, "")
-	reply.Order, reply.ReplySerial = m.Order, m.Serial
-	reply.Signature, reply.Body = m.Signature, m.Body
-	return reply
+	reply.ReplySerial = m.Serial
+	values, err := m.Values()
+	if err != nil {
+		return nil, err
+	}
+	reply.Signature = m.Signature
+	reply.Body, err = wire.AppendBodyAs(nil, c.order, m.Signature, values...)
+	return reply, err
 }
 
-// bystanders are two peers that exchange calls, of different byte order, and must notice nothing of what else happens.
+// bystanders are two peers that exchange calls, of different byte order, and must notice nothing of
+// what else happens.
 type bystanders struct {
 	t       testing.TB
 	callee  *client
@@ -81,7 +88,10 @@ func (b *bystanders) exchange() error {
 		if err != nil {
 			return fmt.Errorf("bystander, call %d: %w", n, err)
 		}
-		if values, err := m.Values(); m.ReplySerial != call.Serial || m.Type != wire.TypeMethodReturn || err != nil || !slices.Equal(values, []any{n, "bystander"}) {
+		var number uint64
+		var text string
+		answered := m.ReplySerial == call.Serial && m.Type == wire.TypeMethodReturn
+		if !answered || m.Decode(&number, &text) != nil || number != n || text != "bystander" {
 			return fmt.Errorf("bystander, call %d was answered with %s", n, m)
 		}
 		b.done.Add(1)

@@ -12,7 +12,8 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// pipe tells whether copies of a descriptor are open somewhere: as long as there are, its reading end waits.
+// pipe tells whether copies of a descriptor are open somewhere: as long as there are, its reading
+// end waits.
 type pipe struct {
 	r *os.File
 	w int
@@ -234,7 +235,8 @@ func TestDescriptorsOfAServerThatEnds(t *testing.T) {
 // TestMonitorWithoutDescriptors gets no message that claims some.
 func TestMonitorWithoutDescriptors(t *testing.T) {
 	s := startServer(t)
-	monitor, sender, receiver := s.connectAs(t, wire.LittleEndian, false), s.connectAs(t, wire.LittleEndian, true), s.connectAs(t, wire.LittleEndian, true)
+	monitor := s.connectAs(t, wire.LittleEndian, false)
+	sender, receiver := s.connectAs(t, wire.LittleEndian, true), s.connectAs(t, wire.BigEndian, true)
 	monitor.must(t, "Monitoring.BecomeMonitor", []string{"type='method_call'"}, uint32(0))
 	pipe := newPipe(t)
 	m := sender.newMessage(wire.TypeMethodCall, receiver.name, "M")

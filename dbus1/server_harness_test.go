@@ -18,9 +18,10 @@ import (
 	"github.com/kdbus-go/kdbus/dbus1"
 )
 
-// The tests of the server go through its public door: a listening socket, and raw clients (server_client_test.go) that can
-// send anything. Nothing depends on how long something takes: whatever is waited for is polled for, and patience only
-// bounds how long a broken server can hang the tests.
+// The tests of the server go through its public door: a listening socket, and raw clients
+// (server_client_test.go) that can send anything. Nothing depends on how long something takes:
+// whatever is waited for is polled for, and patience only bounds how long a broken server can hang
+// the tests.
 
 // patience is how long a test waits for what has to happen.
 const patience = time.Minute

@@ -21,8 +21,9 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// smallServer in the environment makes a process of this test binary a server with few file descriptors. The value is their
-// number. It serves the listening socket that is its descriptor 3, logs to standard error, and ends when standard input does.
+// smallServer in the environment makes a process of this test binary a server with few file
+// descriptors. The value is their number. It serves the listening socket that is its descriptor 3,
+// logs to standard error, and ends when standard input does.
 const smallServer = "DBUS1_TEST_SERVER_FILES"
 
 func TestMain(m *testing.M) {
@@ -141,8 +142,8 @@ func cpuTime(t *testing.T, pid int) time.Duration {
 	return total
 }
 
-// TestOutOfFileDescriptors: accepting pauses, and the log says so; those who are in do not notice, nothing spins, and who
-// waits outside gets in when others leave.
+// TestOutOfFileDescriptors: accepting pauses, and the log says so; those who are in do not notice,
+// nothing spins, and who waits outside gets in when others leave.
 func TestOutOfFileDescriptors(t *testing.T) {
 	const files, clients = 64, 100
 	s, pid := startSmallServer(t, files)
@@ -162,7 +163,8 @@ func TestOutOfFileDescriptors(t *testing.T) {
 	eventually(t, "the log says so", func() bool { return s.log.has("not accepting", "too many open files") })
 	others.progress()
 
-	// Who is in can still do everything that takes no descriptor of the server. The order of accepting is that of connecting.
+	// Who is in can still do everything that takes no descriptor of the server. The order of
+	// accepting is that of connecting.
 	enter := func(c *client) {
 		t.Helper()
 		want := "OK " + testGUID + "\r\nAGREE_UNIX_FD\r\n"
@@ -182,7 +184,8 @@ func TestOutOfFileDescriptors(t *testing.T) {
 	}
 	others.stop() // which leaves room for two
 
-	// Without traffic, nothing is to be done: neither by whoever tries to accept nor by anybody else.
+	// Without traffic, nothing is to be done: neither by whoever tries to accept nor by anybody
+	// else.
 	before, began := cpuTime(t, pid), time.Now()
 	eventually(t, "some seconds have passed", func() bool { return time.Since(began) > 3*time.Second })
 	used, passed := cpuTime(t, pid)-before, time.Since(began)

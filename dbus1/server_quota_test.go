@@ -22,7 +22,8 @@ func liveHeap() int {
 	return int(m.HeapAlloc)
 }
 
-// TestPeerThatDoesNotRead costs its senders an error, and others nothing. When it reads again, it gets what was taken.
+// TestPeerThatDoesNotRead costs its senders an error, and others nothing. When it reads again, it
+// gets what was taken.
 func TestPeerThatDoesNotRead(t *testing.T) {
 	const limit, attempts, size = 1 << 20, 4000, 8 << 10
 	s := startServer(t, limitQueue(limit))
@@ -100,7 +101,8 @@ func TestCallerThatReadsNoAnswersOfTheBus(t *testing.T) {
 	others.stop()
 }
 
-// TestBroadcastsToAPeerThatDoesNotRead are dropped and counted; the sender and other subscribers do not notice.
+// TestBroadcastsToAPeerThatDoesNotRead are dropped and counted; the sender and other subscribers do
+// not notice.
 func TestBroadcastsToAPeerThatDoesNotRead(t *testing.T) {
 	const signals = 4000
 	s := startServer(t, limitQueue(1<<20))
@@ -156,7 +158,8 @@ func TestBroadcastsToAPeerThatDoesNotRead(t *testing.T) {
 	}
 }
 
-// TestManyCallsForASleeper: whatever dbus-daemon takes is taken, such as calls without answer for a service that is busy.
+// TestManyCallsForASleeper: whatever dbus-daemon takes is taken, such as calls without answer for a
+// service that is busy.
 func TestManyCallsForASleeper(t *testing.T) {
 	const calls = 20_000
 	s := startServer(t)

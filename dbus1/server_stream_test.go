@@ -171,7 +171,8 @@ func TestPeerThatClosesItsReadingSide(t *testing.T) {
 	eventually(t, "it is gone", func() bool { return caller.connections(t) == 1 })
 }
 
-// TestSlowReaderGetsEverythingInOrder: many MiB that a socket does not hold, in messages of all sizes, with descriptors.
+// TestSlowReaderGetsEverythingInOrder: many MiB that a socket does not hold, in messages of all
+// sizes, with descriptors.
 func TestSlowReaderGetsEverythingInOrder(t *testing.T) {
 	s := startServer(t)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -267,8 +268,8 @@ func TestMessageThatGetsTooLong(t *testing.T) {
 	c.mustFail(t, "LimitsExceeded", m)
 }
 
-// TestHeaderIsWrittenByTheBus: the sender is the true one, unknown fields are dropped, and all else stays as it was, in the
-// byte order of the sender.
+// TestHeaderIsWrittenByTheBus: the sender is the true one, unknown fields are dropped, and all else
+// stays as it was, in the byte order of the sender.
 func TestHeaderIsWrittenByTheBus(t *testing.T) {
 	s := startServer(t)
 	receiver := s.connect(t)
@@ -297,7 +298,8 @@ func TestHeaderIsWrittenByTheBus(t *testing.T) {
 	}
 }
 
-// withUnknownFields returns h with fields behind the known ones that the specification does not have.
+// withUnknownFields returns h with fields behind the known ones that the specification does not
+// have.
 func withUnknownFields(h *wire.Header) []byte {
 	b := h.Append(nil)
 	b = append(b, 10, 1, 's', 0)
@@ -309,7 +311,8 @@ func withUnknownFields(h *wire.Header) []byte {
 	return append(b, make([]byte, -len(b)&7)...)
 }
 
-// TestBatchesWithLongMessages: a message that fills most of a batch and is gone at once takes nothing away from those behind it.
+// TestBatchesWithLongMessages: a message that fills most of a batch and is gone at once takes
+// nothing away from those behind it.
 func TestBatchesWithLongMessages(t *testing.T) {
 	s := startServer(t)
 	const clients, rounds = 4, 60
@@ -331,7 +334,8 @@ func TestBatchesWithLongMessages(t *testing.T) {
 	}
 }
 
-// askInBatches sends batches of which the first message is long and cannot be delivered, and checks the answers.
+// askInBatches sends batches of which the first message is long and cannot be delivered, and checks
+// the answers.
 func (c *client) askInBatches(rounds int) error {
 	for range rounds {
 		long := c.newMessage(wire.TypeMethodCall, "org.example.Nobody", "Long", make([]byte, 70<<10))
