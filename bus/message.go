@@ -70,7 +70,7 @@ type Message struct {
 	Free func()
 
 	refs     atomic.Int32 // further references; the first one is not counted
-	uid      uint32       // whose quota it is counted on: a message of the bus on that of whoever caused it
+	uid      uint32       // whose quota it is counted on: a notification on that of whoever caused it
 	size     int
 	rendered sync.Once
 }

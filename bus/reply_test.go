@@ -389,3 +389,45 @@ func passes(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+// deliverNone takes what waits for p and finds that it cannot be delivered.
+func (p *peer) deliverNone() {
+	batch := p.Dequeue(make([]*bus.Message, 0, 10))
+	for _, m := range batch {
+		p.Undeliverable(m)
+	}
+	p.Delivered(batch)
+}
+
+func TestWhatCannotBeDeliveredIsToldToWhoeverWaits(t *testing.T) {
+	t.Run("a call, to the caller", func(t *testing.T) {
+		_, caller, callee := callAndCallee(t)
+		callee.sleep()
+		caller.mustPost(call(callee.ID(), 5))
+		caller.mustPost(to(callee.ID(), "nobody waits for this"))
+		callee.deliverNone()
+		caller.expect("ReplyDead 5 of 2")
+		caller.expectPending(0)
+		expectError(t, callee.post(reply(caller.ID(), 5)), bus.ErrUnrequested)
+		callee.leave()
+		caller.expect()
+	})
+	t.Run("a reply, to the caller that cannot be given it", func(t *testing.T) {
+		_, caller, callee := callAndCallee(t)
+		caller.mustPost(call(callee.ID(), 5))
+		caller.sleep()
+		callee.mustPost(reply(caller.ID(), 5))
+		caller.deliverNone()
+		caller.wakeUp()
+		caller.expect("ReplyDead 5 of 2")
+	})
+	t.Run("the copy of a monitor, to nobody", func(t *testing.T) {
+		b, caller, callee := callAndCallee(t)
+		m := b.monitor()
+		m.sleep()
+		caller.mustPost(call(callee.ID(), 5))
+		m.deliverNone()
+		caller.expect()
+		caller.expectPending(1)
+	})
+}

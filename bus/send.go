@@ -205,12 +205,16 @@ func (c *Conn) toBus(m *Message) error {
 	return c.bus.policy.Send(c, nil, m, false)
 }
 
+// busUID is the account of the bus's own answers: nobody's uid, see setreuid(2). What others have
+// sent to a connection does not keep it from asking the bus.
+const busUID = 1<<32 - 1
+
 // Deliver queues a message of the bus itself for c, such as an answer. An error means that c's peer
 // does not read what it asked for. The caller keeps its reference.
 func (c *Conn) Deliver(m *Message) error {
 	m.Src = FromBus
 	m.Dst = c.id
-	m.uid = c.uid
+	m.uid = busUID
 	b := c.bus
 	b.mu.RLock()
 	defer b.mu.RUnlock()

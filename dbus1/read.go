@@ -56,7 +56,7 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 	if p.in.long != nil {
 		target = p.in.long[p.in.got:]
 	}
-	n, fds, err := p.receive(buf, target)
+	n, control, err := p.receive(buf, target)
 	switch {
 	case err == syscall.EAGAIN:
 		drained = true
@@ -79,13 +79,16 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 		p.watchFDs()
 	}
 	readBuffers.Put(buf)
+	if drained || toEnd || control || p.in.long != nil || p.in.partial != nil {
+		return drained // the rest of a message is probably being written right now
+	}
 	// A read that was not filled has emptied the socket, unless it ended behind descriptors.
-	return drained || n < len(target) && fds == 0 && !toEnd
+	return n < len(target)
 }
 
-// receive reads into target, at most once, without waiting. Descriptors that come along are added
-// to p.in.fds and counted.
-func (p *peer) receive(buf *readBuffer, target []byte) (n, fds int, err error) {
+// receive reads into target, at most once, without waiting. Descriptors that come along are added to
+// p.in.fds; control tells of them and of anything else that came.
+func (p *peer) receive(buf *readBuffer, target []byte) (n int, control bool, err error) {
 	buf.vector.Base = unsafe.SliceData(target)
 	buf.vector.SetLen(len(target))
 	h := &buf.header
@@ -98,24 +101,25 @@ func (p *peer) receive(buf *readBuffer, target []byte) (n, fds int, err error) {
 		case errno == syscall.EINTR:
 			continue
 		case errno != 0:
-			return 0, 0, errno
-		case h.Controllen > 0 || h.Flags&unix.MSG_CTRUNC != 0:
-			if fds, err = p.takeFDs(buf); err != nil {
-				return 0, fds, err
+			return 0, false, errno
+		}
+		if control = h.Controllen > 0 || h.Flags&unix.MSG_CTRUNC != 0; control {
+			if err := p.takeFDs(buf); err != nil {
+				return 0, true, err
 			}
 		}
 		if n == 0 {
-			return 0, fds, io.EOF
+			return 0, control, io.EOF
 		}
-		return int(n), fds, nil
+		return int(n), control, nil
 	}
 }
 
-// takeFDs collects the descriptors that arrived in buf, and counts them.
-func (p *peer) takeFDs(buf *readBuffer) (count int, err error) {
+// takeFDs collects the descriptors that arrived in buf.
+func (p *peer) takeFDs(buf *readBuffer) error {
 	messages, err := unix.ParseSocketControlMessage(buf.control[:buf.header.Controllen])
 	if err != nil {
-		return 0, fmt.Errorf("read control message: %w", err)
+		return fmt.Errorf("read control message: %w", err)
 	}
 	for _, m := range messages {
 		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_RIGHTS {
@@ -123,15 +127,14 @@ func (p *peer) takeFDs(buf *readBuffer) (count int, err error) {
 		}
 		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
-			return count, fmt.Errorf("read file descriptors: %w", err)
+			return fmt.Errorf("read file descriptors: %w", err)
 		}
 		p.in.fds = append(p.in.fds, fds...)
-		count += len(fds)
 	}
 	if buf.header.Flags&unix.MSG_CTRUNC != 0 {
-		return count, errors.New("file descriptors were lost: this process has too many open files")
+		return errors.New("file descriptors were lost: this process has too many open files")
 	}
-	return count, nil
+	return nil
 }
 
 // consume handles all complete messages (or lines of authentication) in the first have bytes of

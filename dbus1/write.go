@@ -94,13 +94,20 @@ func (p *peer) block(d *delivery) {
 	}
 	if !p.out.grown {
 		p.out.grown = true
-		// More fits in, and the bus and the receiver take fewer turns. If it cannot be, they take
-		// more.
-		unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, blockedSendBuffer)
+		growSendBuffer(p.fd)
 	}
 	p.out.blocked, p.out.watched = d, true
 	p.server.poller.change(p.id, p.fd, watched|unix.EPOLLOUT)
 	p.out.mu.Unlock()
+}
+
+// growSendBuffer makes the send buffer of a socket blockedSendBuffer bytes, unless it is larger. More
+// fits in then, and the bus and the receiver take fewer turns; if it cannot be, they take more.
+func growSendBuffer(fd int) {
+	now, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err == nil && now < 2*blockedSendBuffer {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, blockedSendBuffer)
+	}
 }
 
 // finish ends a delivery that wrote everything there was.
@@ -181,6 +188,7 @@ func (p *peer) write(d *delivery) writeOutcome {
 		// The kernel passes on no more descriptors until some are received (unix(7)). This message
 		// cannot be delivered, the next may.
 		p.server.blame.warn(p.server.log, "message dropped: too many file descriptors are in flight", "to", p.name, "from", d.pending[0].Src)
+		p.conn.Undeliverable(d.pending[0])
 		p.delivered(d, 1)
 		return writeMore
 	}
