@@ -1,9 +1,3 @@
-// Package meta is what can be known, truthfully, about the sender of a message: credentials and
-// process metadata. Everything here comes from the kernel, never from the peer; what cannot be
-// known is absent.
-//
-// What the kernel keeps with a connected socket is cheap and is read when it is asked for: see
-// [Socket].
 package meta
 
 import (
@@ -28,6 +22,8 @@ type Creds struct {
 // descriptor, which stays the caller's. All of it was fixed when the peer connected.
 type Socket int
 
+var errNotConnected = errors.New("read the peer's credentials (SO_PEERCRED): the socket is not connected")
+
 // Creds returns the peer's credentials.
 func (s Socket) Creds() (Creds, error) {
 	c, err := unix.GetsockoptUcred(int(s), unix.SOL_SOCKET, unix.SO_PEERCRED)
@@ -43,7 +39,7 @@ func (s Socket) Groups() ([]uint32, error) {
 	groups := make([]uint32, 32)
 	for {
 		size := uint32(len(groups) * 4)
-		_, _, errno := syscall.RawSyscall6(syscall.SYS_GETSOCKOPT, uintptr(s), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(s), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
 			uintptr(unsafe.Pointer(unsafe.SliceData(groups))), uintptr(unsafe.Pointer(&size)), 0)
 		switch {
 		case errno == 0:
