@@ -16,7 +16,7 @@ type CGroupPath string
 // Unit returns the unit of the system manager that the process is in; "" if in none, or in a slice
 // only.
 func (p CGroupPath) Unit() string {
-	_, rest := slices(string(p))
+	_, rest := leadingSlices(string(p))
 	unit, _ := element(rest)
 	return unitOf(unit)
 }
@@ -24,7 +24,7 @@ func (p CGroupPath) Unit() string {
 // Slice returns the slice of the system manager that the process is in, the root slice "-.slice" at
 // the least.
 func (p CGroupPath) Slice() string {
-	slice, _ := slices(string(p))
+	slice, _ := leadingSlices(string(p))
 	return slice
 }
 
@@ -63,7 +63,7 @@ func (p CGroupPath) OwnerUID() (uid uint32, ok bool) {
 
 // belowUser returns what of a path is below a user's manager or session, and whether there is one.
 func belowUser(path string) (rest string, ok bool) {
-	_, rest = slices(path)
+	_, rest = leadingSlices(path)
 	unit, rest := element(rest)
 	unit = unitOf(unit)
 	if uid, ok := between(unit, "user@", ".service"); ok {
@@ -73,8 +73,8 @@ func belowUser(path string) (rest string, ok bool) {
 	return rest, sessionOf(unit) != ""
 }
 
-// slices returns the last of the slices that a path begins with, and what follows them.
-func slices(path string) (slice, rest string) {
+// leadingSlices returns the last of the slices that a path begins with, and what follows them.
+func leadingSlices(path string) (slice, rest string) {
 	slice = "-.slice"
 	for {
 		name, below := element(path)
