@@ -1,0 +1,160 @@
+package kdbus_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/kdbustest"
+)
+
+// The benchmarks run on a bus in this process, whose work is part of what is measured. godbus
+// is there to compare with. Allocations are those of client, service and bus together.
+
+func BenchmarkCall(b *testing.B) {
+	b.Run("kdbus", func(b *testing.B) {
+		_, _, obj := serveEcho(b, kdbustest.Start(b).Address())
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := kdbus.Call[string](context.Background(), obj, echoIface+".Say", "hello"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("godbus", func(b *testing.B) {
+		obj := godbusEcho(b, kdbustest.Start(b).Address())
+		b.ReportAllocs()
+		for b.Loop() {
+			var got string
+			if err := obj.Call(echoIface+".Say", 0, "hello").Store(&got); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkClient calls the bus itself, so that only one side of the call is the library's.
+func BenchmarkClient(b *testing.B) {
+	b.Run("kdbus", func(b *testing.B) {
+		c := dial(b, kdbustest.Start(b).Address())
+		obj := c.Object("org.freedesktop.DBus", "/org/freedesktop/DBus")
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := kdbus.Call[string](context.Background(), obj, "org.freedesktop.DBus.GetNameOwner", "org.freedesktop.DBus"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("godbus", func(b *testing.B) {
+		c := godbusConn(b, kdbustest.Start(b).Address())
+		b.ReportAllocs()
+		for b.Loop() {
+			var got string
+			if err := c.BusObject().Call("org.freedesktop.DBus.GetNameOwner", 0, "org.freedesktop.DBus").Store(&got); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkParallelCalls has 64 calls in flight on one connection.
+func BenchmarkParallelCalls(b *testing.B) {
+	b.Run("kdbus", func(b *testing.B) {
+		_, _, obj := serveEcho(b, kdbustest.Start(b).Address())
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := kdbus.Call[string](context.Background(), obj, echoIface+".Say", "hello"); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+	b.Run("godbus", func(b *testing.B) {
+		obj := godbusEcho(b, kdbustest.Start(b).Address())
+		b.ReportAllocs()
+		b.SetParallelism(32)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				var got string
+				if err := obj.Call(echoIface+".Say", 0, "hello").Store(&got); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkSignal emits signals that one subscriber receives.
+func BenchmarkSignal(b *testing.B) {
+	const window = 64 // signals under way; fewer than any queue holds
+	b.Run("kdbus", func(b *testing.B) {
+		address := kdbustest.Start(b).Address()
+		emitter, c := dial(b, address), dial(b, address)
+		s := must(c.Subscribe(context.Background(), kdbus.Match{Interface: "a.b"}, 2*window))(b)
+		b.ReportAllocs()
+		sent, got := 0, 0
+		for b.Loop() {
+			for ; sent < got+window; sent++ {
+				if err := emitter.Emit(context.Background(), "/", "a.b.C", "hello"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			var text string
+			if err := (<-s.Messages()).Decode(&text); err != nil {
+				b.Fatal(err)
+			}
+			got++
+		}
+	})
+	b.Run("godbus", func(b *testing.B) {
+		address := kdbustest.Start(b).Address()
+		emitter, c := godbusConn(b, address), godbusConn(b, address)
+		if err := c.AddMatchSignal(dbus.WithMatchInterface("a.b")); err != nil {
+			b.Fatal(err)
+		}
+		signals := make(chan *dbus.Signal, 2*window)
+		c.Signal(signals)
+		b.ReportAllocs()
+		sent, got := 0, 0
+		for b.Loop() {
+			for ; sent < got+window; sent++ {
+				if err := emitter.Emit("/", "a.b.C", "hello"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for s := range signals {
+				if s.Name == "a.b.C" {
+					break
+				}
+			}
+			got++
+		}
+	})
+}
+
+func godbusConn(b *testing.B, address string) *dbus.Conn {
+	c, err := dbus.Connect(address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close() })
+	return c
+}
+
+func godbusEcho(b *testing.B, address string) dbus.BusObject {
+	service := godbusConn(b, address)
+	say := func(text string) (string, *dbus.Error) { return text, nil }
+	if err := service.ExportMethodTable(map[string]any{"Say": say}, echoPath, echoIface); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := service.RequestName(echoName, 0); err != nil {
+		b.Fatal(err)
+	}
+	return godbusConn(b, address).Object(echoName, echoPath)
+}

@@ -1,0 +1,98 @@
+package kdbus
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// outgoing is a message on its way out: its header, and a body in memory from a pool.
+type outgoing struct {
+	header wire.Header
+	body   []byte
+	head   []byte // scratch of the transport
+	fds    []int  // duplicates, owned by the message until the transport takes them
+}
+
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
+
+// newOutgoing returns a message without a body.
+func newOutgoing(typ Type) *outgoing {
+	m := outgoings.Get().(*outgoing)
+	m.header = wire.Header{Type: typ, Order: wire.LittleEndian}
+	return m
+}
+
+// release gives the message back, whether or not it was sent.
+func (m *outgoing) release() {
+	closeFDs(m.fds)
+	if cap(m.body) > 64<<10 {
+		m.body = nil
+	}
+	*m = outgoing{body: m.body[:0], head: m.head[:0], fds: m.fds[:0]}
+	outgoings.Put(m)
+}
+
+func closeFDs(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// setBody makes values the body. An *os.File is sent as a duplicate of its descriptor: it
+// remains the caller's. With a signature, values are converted to it as wire.AppendBodyAs does.
+func (m *outgoing) setBody(signature string, values []any) (err error) {
+	if len(values) == 0 && signature == "" {
+		return nil
+	}
+	if slices.ContainsFunc(values, isFile) {
+		if values, err = m.takeFiles(values); err != nil {
+			return err
+		}
+	}
+	if signature == "" {
+		var sig Signature
+		m.body, sig, err = wire.AppendBody(m.body[:0], m.header.Order, values...)
+		m.header.Signature = string(sig)
+	} else {
+		m.body, err = wire.AppendBodyAs(m.body[:0], m.header.Order, signature, values...)
+		m.header.Signature = signature
+	}
+	if err != nil {
+		return err
+	}
+	m.header.BodySize = uint32(len(m.body))
+	m.header.UnixFDs = uint32(len(m.fds))
+	return nil
+}
+
+func isFile(v any) bool {
+	_, ok := v.(*os.File)
+	return ok
+}
+
+// takeFiles returns values with the index of a duplicate in place of each file.
+func (m *outgoing) takeFiles(values []any) ([]any, error) {
+	values = slices.Clone(values)
+	for i, v := range values {
+		f, ok := v.(*os.File)
+		if !ok {
+			continue
+		}
+		if f == nil {
+			return nil, fmt.Errorf("argument %d: the file is nil", i)
+		}
+		fd, err := duplicate(f)
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: duplicate the descriptor of %s: %w", i, f.Name(), err)
+		}
+		values[i] = UnixFD(len(m.fds))
+		m.fds = append(m.fds, fd)
+	}
+	return values, nil
+}

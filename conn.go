@@ -1,0 +1,310 @@
+package kdbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+const (
+	busName = "org.freedesktop.DBus"
+	busPath = "/org/freedesktop/DBus"
+)
+
+// flushTimeout bounds how long Close waits for a bus that does not read.
+const flushTimeout = 5 * time.Second
+
+// Conn is a connection to a bus. Its methods may be called from any goroutine; the package
+// comment says which goroutine runs what.
+type Conn struct {
+	transport transport
+	registry  registry
+	name      string
+	serial    atomic.Uint32
+
+	// ctx is that of the methods of exported objects.
+	ctx    context.Context
+	cancel context.CancelFunc
+	closed sync.Once
+	done   chan struct{} // closed when the connection is lost or being closed
+	ended  chan struct{} // closed when nothing of it runs any more
+
+	mu      sync.Mutex
+	err     error // why there can be no more calls
+	pending map[uint32]*pendingCall
+
+	handlers handlers
+	objects  objects
+	names    ownedNames
+	subs     subscriptions
+}
+
+func newConn(t transport, d *Dialer) *Conn {
+	c := &Conn{
+		transport: t,
+		done:      make(chan struct{}),
+		ended:     make(chan struct{}),
+		pending:   make(map[uint32]*pendingCall),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.handlers.init(c, d)
+	return c
+}
+
+// Name returns the unique name of the connection, such as ":1.42".
+func (c *Conn) Name() string { return c.name }
+
+// Done returns a channel that is closed when the connection is lost or closed.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err returns why the connection ended: an error that wraps [ErrClosed] or [ErrDisconnected],
+// or nil while it lasts.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == ErrMonitor {
+		return nil
+	}
+	return c.err
+}
+
+// Close ends the connection in good order. Calls that wait for an answer fail with [ErrClosed];
+// methods of exported objects that are running see their context end, and Close waits for them
+// and until what they answered, and all else that was sent, is with the bus. Subscriptions end.
+// When Close returns, nothing of the connection runs any more, no handler and no goroutine.
+//
+// A method of an exported object must not call it, as it would wait for itself. Closing twice
+// is fine. The error says that something sent did not reach the bus.
+func (c *Conn) Close() (err error) {
+	c.closed.Do(func() {
+		c.refuse(ErrClosed)
+		c.cancel()
+		c.handlers.stop()
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		defer cancel()
+		// A connection that was lost is no news: Err tells, and all who waited were told.
+		if c.transport.flush(ctx); ctx.Err() != nil {
+			err = fmt.Errorf("kdbus: close: the bus has read nothing for %v; what was sent last is lost", flushTimeout)
+		}
+		c.fail(ErrClosed)
+	})
+	<-c.ended
+	return err
+}
+
+// refuse makes err the result of all calls, waiting and future ones.
+func (c *Conn) refuse(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil && c.err != ErrMonitor {
+		return
+	}
+	if err != ErrMonitor {
+		close(c.done)
+	}
+	c.err = err
+	for serial, p := range c.pending {
+		delete(c.pending, serial)
+		p.answer <- nil
+	}
+}
+
+// fail ends the connection at once.
+func (c *Conn) fail(err error) {
+	c.refuse(err)
+	c.transport.stop(c.Err())
+	c.transport.close()
+}
+
+// read is the goroutine that receives.
+func (c *Conn) read() {
+	for {
+		m, err := c.transport.receive()
+		if err != nil {
+			c.fail(explainLoss(err))
+			break
+		}
+		c.route(m)
+	}
+	if s, ok := c.transport.(*stream); ok {
+		s.closeReceived()
+	}
+	c.cancel()
+	c.names.end()
+	c.subs.end(c.Err())
+	c.handlers.stop()
+	close(c.ended)
+}
+
+func explainLoss(err error) error {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
+		return fmt.Errorf("%w: the bus hung up", ErrDisconnected)
+	default:
+		return fmt.Errorf("%w: %w", ErrDisconnected, err)
+	}
+}
+
+// route hands a message to whom it is for. It runs on the goroutine that receives, and never
+// waits.
+func (c *Conn) route(m *Message) {
+	if c.monitored(m) {
+		return
+	}
+	switch m.header.Type {
+	case wire.TypeMethodReturn, wire.TypeError:
+		c.answered(m)
+	case wire.TypeMethodCall:
+		c.handlers.add(m)
+	case wire.TypeSignal:
+		if m.header.Sender == busName && m.header.Interface == busName {
+			c.names.signal(m)
+			c.subs.ownerChanged(m)
+		}
+		c.subs.deliver(m)
+	default:
+		m.discard() // the specification has receivers ignore such
+	}
+}
+
+// pendingCall waits for the answer to a call.
+type pendingCall struct {
+	answer chan *Message // of one; nil if the connection failed
+	dest   string
+	hook   func(*Message)
+}
+
+var pendingCalls = sync.Pool{New: func() any { return &pendingCall{answer: make(chan *Message, 1)} }}
+
+// answered hands an answer to the call that waits for it, if any still does.
+func (c *Conn) answered(m *Message) {
+	c.mu.Lock()
+	p := c.pending[m.header.ReplySerial]
+	if p == nil || !mayAnswer(m.header.Sender, p.dest) {
+		c.mu.Unlock()
+		m.discard()
+		return
+	}
+	delete(c.pending, m.header.ReplySerial)
+	c.mu.Unlock()
+	if p.hook != nil {
+		p.hook(m)
+	}
+	p.answer <- m
+}
+
+// mayAnswer reports whether a call to dest can be answered by sender. Some buses let through
+// answers that nobody asked for; who owns a well-known name is theirs to know.
+func mayAnswer(sender, dest string) bool {
+	return sender == dest || sender == busName || sender == "" || dest != busName && !wire.IsUniqueName(dest)
+}
+
+// send sends m, which needs no answer, and releases it.
+func (c *Conn) send(ctx context.Context, m *outgoing) error {
+	defer m.release()
+	m.header.Serial = c.nextSerial()
+	if err := m.header.Check(); err != nil {
+		return err
+	}
+	return c.transport.send(ctx, m)
+}
+
+// call sends the call m, releases it, and waits for the answer. An error message is returned as
+// an *Error. The hook, if there is one, is called with the answer before that, by the goroutine
+// that receives: nothing that came later has been looked at then.
+func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Message, error) {
+	serial := c.nextSerial()
+	m.header.Serial = serial
+	err := m.header.Check()
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		m.release()
+		return nil, err
+	}
+	p := pendingCalls.Get().(*pendingCall)
+	p.dest, p.hook = m.header.Destination, hook
+	c.mu.Lock()
+	if err = c.err; err == nil {
+		c.pending[serial] = p
+	}
+	c.mu.Unlock()
+	if err != nil {
+		m.release()
+		return nil, err
+	}
+	err = c.transport.send(ctx, m)
+	m.release()
+	if err != nil {
+		c.forget(serial, p)
+		return nil, err
+	}
+	return c.wait(ctx, serial, p)
+}
+
+// wait waits for the answer to a call that was sent.
+func (c *Conn) wait(ctx context.Context, serial uint32, p *pendingCall) (*Message, error) {
+	var reply *Message
+	if done := ctx.Done(); done == nil {
+		reply = <-p.answer
+	} else {
+		select {
+		case reply = <-p.answer:
+		case <-done:
+			c.forget(serial, p)
+			return nil, ctx.Err()
+		}
+	}
+	*p = pendingCall{answer: p.answer}
+	pendingCalls.Put(p)
+	if reply == nil {
+		return nil, c.Err()
+	}
+	if reply.header.Type == wire.TypeError {
+		err := errorOf(reply)
+		reply.discard()
+		return nil, err
+	}
+	return reply, nil
+}
+
+// forget ends the wait for an answer. One that comes later is thrown away.
+func (c *Conn) forget(serial uint32, p *pendingCall) {
+	c.mu.Lock()
+	_, waiting := c.pending[serial]
+	delete(c.pending, serial)
+	c.mu.Unlock()
+	if !waiting {
+		if late := <-p.answer; late != nil {
+			late.discard()
+		}
+	}
+	*p = pendingCall{answer: p.answer}
+	pendingCalls.Put(p)
+}
+
+func (c *Conn) nextSerial() uint32 {
+	for {
+		if n := c.serial.Add(1); n != 0 {
+			return n
+		}
+	}
+}
+
+// splitMember takes "com.example.Interface.Member" apart. Without a dot, all is the member.
+func splitMember(name string) (iface, member string) {
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 {
+		return "", name
+	}
+	return name[:dot], name[dot+1:]
+}
