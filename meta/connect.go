@@ -37,7 +37,7 @@ func (s Socket) Collect(want Kinds) (Data, error) {
 			d.setSecLabel(want, label)
 		}
 	}
-	rest := want & inProc &^ KindAuxGroups
+	rest := want & later &^ KindAuxGroups
 	if rest == 0 || creds.PID == 0 {
 		return d, nil
 	}

@@ -24,17 +24,17 @@
 //	auxgroups   all                     -
 //	seclabel    all                     all
 //
-// The rest is read from /proc afterwards. A pidfd, which the kernel hands out with the socket or the
-// message (Linux 6.5), proves that this is the same process and not another one with the same pid:
-// if it does not run any more when everything has been read, all that is dropped. On older kernels
-// nothing is read from /proc at all.
+// The rest is asked afterwards: read from /proc or, since Linux 6.13 and as far as it goes, from the
+// pidfd. A pidfd, which the kernel hands out with the socket or the message (Linux 6.5), proves that
+// this is the same process and not another one with the same pid: if it does not run any more when
+// everything has been read, all that is dropped. On kernels without, nothing is asked at all.
 //
 // But the same process may have changed since. For what it can choose itself anyway (names of
 // process and executable, arguments) that does not matter. Credentials do: a process that sends and
-// then executes a set-user-ID program must not pass for one that sent as root. So those of /proc are
-// believed of root, and of others only as long as nothing in them can come from an execve: real,
-// effective, saved and file system user are all the one that is proved, so are the groups, and there
-// are no permitted capabilities. Otherwise what is not proved is absent, and ids are [IDUnset].
+// then executes a set-user-ID program must not pass for one that sent as root. So those of
+// afterwards are believed of root, and of others only as long as nothing in them can come from an
+// execve: real, effective, saved and file system user are all the one that is proved, so are the
+// groups, and there are no permitted or effective capabilities. Otherwise what is not proved is absent, and ids are [IDUnset].
 // Security labels, which an execve can change in ways that only the security module knows, are never
 // taken from /proc.
 //

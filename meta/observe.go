@@ -1,7 +1,9 @@
 package meta
 
+import "golang.org/x/sys/unix"
+
 // proof is what the kernel has said of a process at the moment that matters: when it connected, or
-// sent. What /proc says of it later is believed only as far as it agrees.
+// sent. What it is later is believed only as far as it agrees.
 type proof struct {
 	pid, uid, gid uint32
 	which         int // which of its users and groups uid and gid are
@@ -12,23 +14,46 @@ const (
 	effectiveID = 1
 )
 
-// inProc are the kinds of which something is in /proc.
-const inProc = ProcessKinds &^ (KindTIDComm | KindSecLabel)
+// later are the kinds of which something is asked for later than at the moment that matters.
+const later = ProcessKinds &^ (KindTIDComm | KindSecLabel)
 
-// observe adds the kinds in want that /proc tells of a process. If the process is no more, or no more
-// when everything is read, nothing is added: what was read may be of another one.
+// observe adds the kinds in want that can be asked of a process as it is now. If the process is no
+// more, or no more when everything is read, nothing is added: what was read may be of another one.
 func (d *Data) observe(pidfd int, want Kinds, p proof) {
-	if want&inProc == 0 || !procIsOurs() || !alive(pidfd) {
+	if want&later == 0 || !alive(pidfd) {
 		return
 	}
-	r := procReaders.Get().(*procReader)
-	defer r.release()
 	seen := *d
-	seen.readStatus(r, want, p)
-	seen.readFiles(r, want, p.pid)
+	want = seen.askKernel(pidfd, want, p)
+	if want&later != 0 && procIsOurs() {
+		r := procReaders.Get().(*procReader)
+		seen.readStatus(r, want, p)
+		seen.readFiles(r, want, p.pid)
+		r.release()
+	}
 	if alive(pidfd) {
 		*d = seen
 	}
+}
+
+// askKernel adds credentials and pids that the pidfd itself gives, since Linux 6.13 (PIDFD_GET_INFO),
+// at a fraction of what /proc/PID/status costs. It returns what is left to read from /proc.
+func (d *Data) askKernel(pidfd int, want Kinds, p proof) Kinds {
+	const kinds = KindCreds | KindPIDs
+	if want&kinds == 0 {
+		return want
+	}
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_PID | unix.PIDFD_INFO_CREDS}
+	if err := unix.IoctlPidfdInfo(pidfd, &info); err != nil || ^info.Mask&(unix.PIDFD_INFO_PID|unix.PIDFD_INFO_CREDS) != 0 {
+		return want
+	}
+	d.believe(&status{
+		has:  statusPPID | statusUIDs | statusGIDs,
+		ppid: info.Ppid,
+		uids: [4]uint32{info.Ruid, info.Euid, info.Suid, info.Fsuid},
+		gids: [4]uint32{info.Rgid, info.Egid, info.Sgid, info.Fsgid},
+	}, want&kinds, p)
+	return want &^ kinds
 }
 
 // readStatus adds the kinds that are in /proc/PID/status, which is read at most once.
@@ -61,9 +86,6 @@ func (d *Data) readStatus(r *procReader, want Kinds, p proof) {
 		d.PIDComm = s.comm
 		d.Has |= KindPIDComm
 	}
-	if s.has&statusPPID != 0 {
-		d.PIDs.PPID = s.ppid
-	}
 	d.believe(&s, want, p)
 	if d.Has&KindCaps != 0 && !r.inOurUserNamespace(p.pid) {
 		d.Has &^= KindCaps
@@ -71,13 +93,16 @@ func (d *Data) readStatus(r *procReader, want Kinds, p proof) {
 	}
 }
 
-// believe adds credentials from /proc/PID/status.
+// believe adds credentials that a process has now, and its parent.
 //
 // A process that has executed a set-user-ID program since it sent has more of them now than it had
 // then, and a receiver would act for somebody who never sent. Nothing tells when it did that. So for
-// anybody but root, /proc is believed as long as it shows nothing that an execve can have given:
-// all four users are the one that is proved, all four groups are, and there are no capabilities.
+// anybody but root, what it has now is believed as long as there is nothing that an execve can have
+// given: all four users are the one that is proved, all four groups are, and there are no capabilities.
 func (d *Data) believe(s *status, want Kinds, p proof) {
+	if want&KindPIDs != 0 && s.has&statusPPID != 0 {
+		d.PIDs.PPID = s.ppid
+	}
 	if s.has&statusUIDs == 0 || s.has&statusGIDs == 0 {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 const allStatus = statusComm | statusPPID | statusUIDs | statusGIDs | statusGroups | statusCaps
@@ -158,6 +159,33 @@ func TestCredentialsAreBelieved(t *testing.T) {
 		if diff := cmp.Diff(test.ids, d.Creds); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
+	}
+}
+
+// What a pidfd tells and what /proc does is the same, so that it does not matter which kernel runs.
+func TestPidfdAndProcAgree(t *testing.T) {
+	pidfd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	const kinds = KindCreds | KindPIDs
+	p := proof{pid: uint32(os.Getpid()), uid: uint32(os.Getuid()), gid: uint32(os.Getgid()), which: realID}
+	var asked, read Data
+	if left := asked.askKernel(pidfd, kinds|KindCaps, p); left == kinds|KindCaps {
+		t.Log("this kernel has no PIDFD_GET_INFO")
+		return
+	} else if left != KindCaps {
+		t.Errorf("left to read: %v, want %v", left, KindCaps)
+	}
+	r := procReaders.Get().(*procReader)
+	defer r.release()
+	read.readStatus(r, kinds, p)
+	if d := cmp.Diff(read, asked); d != "" {
+		t.Errorf("-/proc +pidfd:\n%s", d)
+	}
+	if read.PIDs.PPID != uint32(os.Getppid()) || read.Creds.EUID != uint32(os.Geteuid()) {
+		t.Errorf("%+v %+v", read.Creds, read.PIDs)
 	}
 }
 
