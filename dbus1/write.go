@@ -19,9 +19,9 @@ const (
 	maxVectors = 256     // pieces per system call
 	maxWrite   = 1 << 20 // bytes per system call, roughly: a socket holds less
 	maxFavour  = 64      // turns that a sender's goroutine takes for one receiver before it goes back to its own work
-	// blockedSendBuffer is the send buffer, in bytes, of a socket that has once been full. The
-	// kernel allows any process as much by default (net.core.wmem_max), and doubles it.
-	blockedSendBuffer = 208 << 10
+	// largeSendBuffer is the send buffer, in bytes, of a socket that a message has once not fitted in.
+	// The kernel allows any process as much by default (net.core.wmem_max), and doubles it.
+	largeSendBuffer = 208 << 10
 )
 
 // delivery is the state of writing to one peer, while that is going on.
@@ -40,8 +40,9 @@ type writer struct {
 	mu      sync.Mutex
 	blocked *delivery // waits for space
 	watched bool      // the poller watches for space
-	grown   bool      // the socket has its blockedSendBuffer
 	closed  bool
+
+	grown bool // the socket has its largeSendBuffer; for whoever delivers
 }
 
 // Wake implements bus.Receiver.
@@ -92,21 +93,17 @@ func (p *peer) block(d *delivery) {
 		p.discard(d)
 		return
 	}
-	if !p.out.grown {
-		p.out.grown = true
-		growSendBuffer(p.fd)
-	}
 	p.out.blocked, p.out.watched = d, true
 	p.server.poller.change(p.id, p.fd, watched|unix.EPOLLOUT)
 	p.out.mu.Unlock()
 }
 
-// growSendBuffer makes the send buffer of a socket blockedSendBuffer bytes, unless it is larger. More
+// growSendBuffer makes the send buffer of a socket largeSendBuffer bytes, unless it is larger. More
 // fits in then, and the bus and the receiver take fewer turns; if it cannot be, they take more.
 func growSendBuffer(fd int) {
 	now, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
-	if err == nil && now < 2*blockedSendBuffer {
-		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, blockedSendBuffer)
+	if err == nil && now < 2*largeSendBuffer {
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, largeSendBuffer)
 	}
 }
 
@@ -181,6 +178,10 @@ func (p *peer) write(d *delivery) writeOutcome {
 	switch errno {
 	case 0:
 		p.advance(d, n)
+		if d.sent > 0 && !p.out.grown {
+			p.out.grown = true
+			growSendBuffer(p.fd)
+		}
 		return writeMore
 	case syscall.EAGAIN:
 		return writeBlocked
