@@ -3,7 +3,6 @@ package meta_test
 import (
 	"net"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -22,13 +21,13 @@ func connected(uid, gid int) meta.IDs {
 // connects lets a process connect, and returns our end.
 func (p *process) connects() meta.Socket {
 	p.t.Helper()
-	path := filepath.Join(p.t.TempDir(), "socket")
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
+	// An abstract address: everybody may connect to it.
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@kdbus-meta-test" + p.t.TempDir()})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	defer listener.Close()
-	p.do("connect", path)
+	p.do("connect", listener.Addr())
 	conn, err := listener.AcceptUnix()
 	if err != nil {
 		p.t.Fatal(err)
@@ -96,27 +95,26 @@ func TestPeerThatChangesItsUserAfterConnecting(t *testing.T) {
 	})
 }
 
+// What a socket proves is the effective user; and whoever is root is believed what it has besides.
+func TestPeerWithAnotherEffectiveUser(t *testing.T) {
+	needRoot(t)
+	p := start(t, nil)
+	p.do("setresgid", 1001, 0, 1001)
+	p.do("setresuid", 1000, 0, 1000)
+	got := collectAll(t, p.connects(), meta.KindCreds)
+	diff(t, "creds of root", got.Creds, meta.IDs{UID: 1000, SUID: 1000, GID: 1001, SGID: 1001})
+
+	p = start(t, nil)
+	p.do("setresgid", 0, 1001, 0)
+	p.do("setresuid", 0, 1000, 0)
+	got = collectAll(t, p.connects(), meta.KindCreds)
+	diff(t, "creds of a user", got.Creds, connected(1000, 1001))
+}
+
 func TestPeerInOtherPidAndUserNamespaces(t *testing.T) {
 	attr, uid, gid := namespaces(unix.CLONE_NEWUSER | unix.CLONE_NEWPID)
 	p := start(t, attr)
-	// Nothing but the socket may be needed, so it is one that is in no directory.
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: "@kdbus-meta-test-" + p.do("pid") + t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	p.do("connect", listener.Addr())
-	conn, err := listener.AcceptUnix()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	file, err := conn.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	got := collectAll(t, meta.Socket(file.Fd()), meta.AllKinds)
+	got := collectAll(t, p.connects(), meta.AllKinds)
 	diff(t, "kinds", got.Has, alwaysKnown)
 	diff(t, "creds", got.Creds, everyone(uid, gid))
 	diff(t, "pids", got.PIDs, meta.PIDs{PID: uint32(p.started), PPID: uint32(os.Getpid())})
@@ -133,4 +131,15 @@ func TestSocketsThatHaveNoPeer(t *testing.T) {
 		}
 		unix.Close(fd)
 	}
+}
+
+func TestWeKnowOurselves(t *testing.T) {
+	got, err := meta.Self(meta.AllKinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "kinds", got.Has&^meta.KindSecLabel, alwaysKnown|meta.KindCaps)
+	diff(t, "creds", got.Creds, everyone(os.Getuid(), os.Getgid()))
+	diff(t, "pids", got.PIDs, meta.PIDs{PID: uint32(os.Getpid()), PPID: uint32(os.Getppid())})
+	diff(t, "arguments", got.Cmdline, os.Args)
 }

@@ -3,12 +3,13 @@
 // from the peer; what cannot be known is absent, never guessed.
 //
 // [Kinds] is a set of kinds, and [Attach] the rule of who gets to see which. [Data] is a collection.
-// There are two ways to make one:
+// There are three ways to make one:
 //
 //   - [Socket.Collect], when a peer has connected: of the process that connected.
 //   - [Sender.Collect], for one message: of the process that sent it, whoever that was. Processes
 //     hand their sockets on, change their user, execute other programs and exit. [ParseControl]
 //     makes a Sender of what recvmsg returns, after [Socket.SetPassing].
+//   - [Self]: of our own process, for whoever asks who made the bus.
 //
 // Timestamps, names and descriptions are added by the bus, which alone knows them. [CGroupPath]
 // reads in a control group which unit, slice and session of systemd it stands for.

@@ -49,6 +49,24 @@ func TestSenderInOtherPidAndUserNamespaces(t *testing.T) {
 	diff(t, "pids", got.PIDs, meta.PIDs{PID: uint32(p.started), PPID: uint32(os.Getpid())})
 }
 
+// Even our own root has no capabilities here if it is in a user namespace that it made.
+func TestCapabilitiesInAnotherUserNamespaceAreAbsent(t *testing.T) {
+	for _, flags := range []uintptr{0, unix.CLONE_NEWUSER} {
+		attr := &syscall.SysProcAttr{Cloneflags: flags}
+		if flags != 0 {
+			attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+			attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+		}
+		got := start(t, attr).sends().Collect(meta.KindCreds | meta.KindCaps)
+		want := meta.KindCreds
+		if flags == 0 {
+			want |= meta.KindCaps
+		}
+		diff(t, "kinds", got.Has, want)
+		diff(t, "creds", got.Creds, everyone(os.Getuid(), os.Getgid()))
+	}
+}
+
 func TestSenderOutsideOfOurPidNamespace(t *testing.T) {
 	attr, _, _ := namespaces(unix.CLONE_NEWPID)
 	p := start(t, attr)

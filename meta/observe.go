@@ -20,7 +20,7 @@ const later = ProcessKinds &^ (KindTIDComm | KindSecLabel)
 // observe adds the kinds in want that can be asked of a process as it is now. If the process is no
 // more, or no more when everything is read, nothing is added: what was read may be of another one.
 func (d *Data) observe(pidfd int, want Kinds, p proof) {
-	if want&later == 0 || !alive(pidfd) {
+	if want&later == 0 {
 		return
 	}
 	seen := *d

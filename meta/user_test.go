@@ -125,6 +125,22 @@ func copyOfThisProgram(t *testing.T, mode uint32) string {
 	return path
 }
 
+func TestManyGroups(t *testing.T) {
+	needRoot(t)
+	p := start(t, nil)
+	want := make([]uint32, 5000)
+	args := make([]any, len(want))
+	for i := range want {
+		want[i] = uint32(100000 + i)
+		args[i] = want[i]
+	}
+	p.do("setgroups", args...)
+	got := p.sends().Collect(meta.KindAuxGroups | meta.KindCaps)
+	diff(t, "groups of the sender", got.AuxGroups, want)
+	diff(t, "kinds after many groups", got.Has, meta.KindAuxGroups|meta.KindCaps)
+	diff(t, "groups of the peer", collectAll(t, p.connects(), meta.KindAuxGroups).AuxGroups, want)
+}
+
 func TestWhatMayNotBeReadIsAbsent(t *testing.T) {
 	needRoot(t)
 	p := start(t, nil)
