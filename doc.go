@@ -1,3 +1,71 @@
-// Package kdbus is a client of message buses: it calls methods, emits and receives signals, owns
-// names and exports Go values as objects.
+// Package kdbus talks to message buses: it calls methods of peers, emits and receives signals,
+// owns names, and exports Go values as objects. It speaks D-Bus 1 to any bus.
+//
+//	conn, err := kdbus.DialSession(ctx)
+//	player := conn.Object("com.example.Player", "/com/example/Player")
+//	volume, err := kdbus.Get[float64](ctx, player, "com.example.Player.Volume")
+//	_, err = player.Call(ctx, "com.example.Player.Play", "some track")
+//
+// # How the pieces fit
+//
+// A [Conn] is a connection, made by [Dial], [DialSession], [DialSystem] or a [Dialer]. What
+// belongs to others is an [Object], by bus name and path: [Object.Call] gives the answer as a
+// [Message], the functions [Call] and [Get] as a Go value. What belongs to this program is given
+// to [Conn.Export]: a Go value, whose methods become methods, whose fields of type [Property]
+// become properties, and of type [Signal] signals. Then [Conn.RequestName] makes it known. What
+// peers emit comes through a [Subscription], described by a [Match]; [Conn.Monitor] shows the
+// traffic of others.
+//
+// Which Go types are which D-Bus types is told in the comment of package wire. An *os.File as
+// argument, result or pointed to by what [Message.Decode] is given is a file descriptor. There is
+// no D-Bus type for int and uint: write int32 or int64.
+//
+// Below that, a transport carries messages and a registry asks the bus for names and
+// subscriptions. Both are small interfaces (transport.go); for D-Bus 1 they are a stream
+// socket and calls to org.freedesktop.DBus.
+//
+// # Ownership
+//
+// Values handed in are written before the function returns and may be changed then, those handed
+// out are the caller's. Files that are sent as arguments stay the caller's; those that a
+// method of an exported object returns are closed when they are sent. Files received are
+// the receiver's to close; those of a message nobody gets are closed by this package.
+//
+// # Goroutines and order
+//
+// Everything may be called from any goroutine, from methods of exported objects too (but for
+// [Conn.Close]). Per connection there are
+//
+//   - one goroutine that receives. It never waits for anything but the bus: it hands answers to
+//     those who wait for them, puts signals in the queues of subscriptions, and leaves calls to
+//   - the handlers: up to Dialer.Handlers goroutines, started when needed, that run the methods
+//     of exported objects. Calls start in the order in which they came and run side by side; with
+//     one handler, one after the other. Calls that wait are bounded by Dialer.QueuedCalls, and
+//     refused beyond;
+//   - now and then one that waits until a full socket can be written to.
+//
+// Who sends writes to the socket itself. While somebody else does, it leaves the message to that
+// one and goes on, so that many small messages are one system call; when a megabyte waits to be
+// sent, senders wait too, as long as their context lets them. A nil error means that the message
+// is on its way, not that it has arrived.
+//
+// Messages go out in the order in which the functions that send them were called, as far as
+// there is one. Signals of one sender are in a subscription in the order sent; an answer is
+// handed out after the signals that came before it are in their queues. Nothing is queued without
+// bound: a subscription whose queue is full loses messages and counts them.
+//
+// # Errors
+//
+// What a peer or the bus answers is an [*Error], with a D-Bus name: errors.Is compares it with
+// the variables of this package, errors.As gets at the message. When a callee vanishes its calls
+// end at once with [ErrNoReply]. There is no other limit to waiting than the context. Ends of the
+// connection are [ErrClosed] and [ErrDisconnected]. Errors say what was being done to what; those
+// of values that are no D-Bus come from package wire.
+//
+// A panic in a method of an exported object ends the program, as elsewhere in Go.
+//
+// # Who sent it
+//
+// [Message.Sender] is the unique name of the sender, stamped by the bus. [Message.Metadata] is
+// what else the bus says of the sender; with D-Bus 1 it says nothing, and the method returns nil.
 package kdbus

@@ -1,0 +1,120 @@
+package kdbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"sync"
+	"testing"
+
+	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/kdbustest"
+)
+
+// exampleT takes the place of the *testing.T that examples do not have. It ends with the test
+// program.
+type exampleT struct {
+	testing.TB
+	cleanups []func()
+}
+
+func (*exampleT) Helper()                   {}
+func (*exampleT) Failed() bool              { return false }
+func (t *exampleT) Cleanup(f func())        { t.cleanups = append(t.cleanups, f) }
+func (*exampleT) Fatalf(f string, a ...any) { log.Fatalf(f, a...) }
+
+var exampleEnd exampleT
+
+// newExampleBus starts a bus for examples.
+func newExampleBus() string { return kdbustest.Start(&exampleEnd).Address() }
+
+// exampleBus is the bus on which the greeter is.
+var exampleBus = sync.OnceValue(newExampleBus)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for len(exampleEnd.cleanups) > 0 {
+		last := len(exampleEnd.cleanups) - 1
+		exampleEnd.cleanups[last]()
+		exampleEnd.cleanups = exampleEnd.cleanups[:last]
+	}
+	os.Exit(code)
+}
+
+// startGreeter starts the service of Example_service for the other examples.
+var startGreeter = sync.OnceFunc(func() {
+	conn, err := kdbus.Dial(context.Background(), exampleBus())
+	if err != nil {
+		log.Fatal(err)
+	}
+	greeter := &Greeter{}
+	greeter.Greeting.Set("Hello")
+	if err := conn.Export("/com/example/Greeter", "com.example.Greeter", greeter); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := conn.RequestName(context.Background(), "com.example.Greeter", 0); err != nil {
+		log.Fatal(err)
+	}
+})
+
+func exampleConn() *kdbus.Conn {
+	startGreeter()
+	conn, err := kdbus.Dial(context.Background(), exampleBus())
+	if err != nil {
+		log.Fatal(err)
+	}
+	return conn
+}
+
+// Properties have the type asked for.
+func ExampleGet() {
+	conn := exampleConn()
+	defer conn.Close()
+	ctx := context.Background()
+	greeter := conn.Object("com.example.Greeter", "/com/example/Greeter")
+	greeting, err := kdbus.Get[string](ctx, greeter, "com.example.Greeter.Greeting")
+	fmt.Println(greeting, err)
+	// Output: Hello <nil>
+}
+
+// Errors keep their D-Bus names on the way from the service to the client.
+func ExampleError() {
+	conn := exampleConn()
+	defer conn.Close()
+	ctx := context.Background()
+	greeter := conn.Object("com.example.Greeter", "/com/example/Greeter")
+	_, err := greeter.Call(ctx, "com.example.Greeter.Greet", "")
+	var e *kdbus.Error
+	if errors.As(err, &e) {
+		fmt.Println(e.Name, "says:", e.Message)
+	}
+	_, err = conn.Object("com.example.Nobody", "/").Call(ctx, "com.example.Greeter.Greet", "you")
+	fmt.Println(errors.Is(err, kdbus.ErrServiceUnknown))
+	// Output:
+	// com.example.Greeter.NoName says: whom shall I greet?
+	// true
+}
+
+// A subscription is a channel of messages.
+func ExampleConn_Subscribe() {
+	conn := exampleConn()
+	defer conn.Close()
+	ctx := context.Background()
+	greeted, err := conn.Subscribe(ctx, kdbus.Match{Interface: "com.example.Greeter", Member: "Greeted"}, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer greeted.Close()
+	greeter := conn.Object("com.example.Greeter", "/com/example/Greeter")
+	if err := greeter.Send(ctx, "com.example.Greeter.Greet", "subscriber"); err != nil {
+		log.Fatal(err)
+	}
+	var name string
+	if err := (<-greeted.Messages()).Decode(&name); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(name)
+	// Output: subscriber
+}
