@@ -143,3 +143,26 @@ func TestWeKnowOurselves(t *testing.T) {
 	diff(t, "pids", got.PIDs, meta.PIDs{PID: uint32(os.Getpid()), PPID: uint32(os.Getppid())})
 	diff(t, "arguments", got.Cmdline, os.Args)
 }
+
+func TestCollectingLeavesNoFilesOpen(t *testing.T) {
+	open := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	p := start(t, nil)
+	s, sender := p.connects(), p.sends()
+	before := open()
+	for range 3 {
+		collectAll(t, s, meta.AllKinds)
+		sender.Collect(meta.AllKinds)
+		if _, err := meta.Self(meta.AllKinds); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := open(); after > before {
+		t.Errorf("%d files are open, %d were before", after, before)
+	}
+}
