@@ -160,6 +160,7 @@ func (p *peer) leave() {
 		p.server.blame.warn(p.server.log, "disconnecting a peer", "reason", p.end, "name", p.name, "pid", p.creds.PID, "uid", p.creds.UID)
 	}
 	p.server.poller.remove(p.id)
+	p.server.hold(p.creds.UID, -p.in.got)
 	p.in.drop()
 	p.stopWriting()
 	if p.conn != nil {

@@ -63,7 +63,7 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 	case err != nil:
 		p.end = err
 	case p.in.long != nil:
-		if p.in.got += n; p.in.got == len(p.in.long) {
+		if p.end = p.hold(n); p.end == nil && p.in.got == len(p.in.long) {
 			p.end = p.longMessage(buf)
 		}
 	default:
@@ -86,8 +86,8 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 	return n < len(target)
 }
 
-// receive reads into target, at most once, without waiting. Descriptors that come along are added to
-// p.in.fds; control tells of them and of anything else that came.
+// receive reads into target, at most once, without waiting. Descriptors that come along are added
+// to p.in.fds; control tells of them and of anything else that came.
 func (p *peer) receive(buf *readBuffer, target []byte) (n int, control bool, err error) {
 	buf.vector.Base = unsafe.SliceData(target)
 	buf.vector.SetLen(len(target))
@@ -216,13 +216,22 @@ func (p *peer) startLong(beginning []byte, size int) error {
 		}
 		p.in.mapping, p.in.long = m, m.data[:size:size]
 	}
-	p.in.got = copy(p.in.long, beginning)
+	return p.hold(copy(p.in.long, beginning))
+}
+
+// hold notes that n more bytes of the long message have arrived.
+func (p *peer) hold(n int) error {
+	if err := p.server.hold(p.creds.UID, n); err != nil {
+		return err
+	}
+	p.in.got += n
 	return nil
 }
 
 // longMessage handles the message in p.in.long, which is complete.
 func (p *peer) longMessage(buf *readBuffer) error {
 	raw, m := p.in.long, p.in.mapping
+	p.server.hold(p.creds.UID, -p.in.got)
 	p.in.long, p.in.mapping, p.in.got = nil, nil, 0
 	var free func()
 	if m != nil {

@@ -29,6 +29,9 @@ type Limits struct {
 	MaxMessageSize int // max_message_size, the specification's 128 MiB
 	// MaxMessageFDs is how many file descriptors a message may carry.
 	MaxMessageFDs int // max_message_unix_fds, 16; the kernel's limit is 253
+	// MaxIncomingBytes is how much of long messages, of 4 KiB and more, that have not arrived in
+	// full the connections of one user may hold together, in bytes.
+	MaxIncomingBytes int // max_incoming_bytes, 1,000,000,000; in dbus-daemon for each connection
 	// MaxQueueBytes is how much of one user may wait for a peer that does not read.
 	MaxQueueBytes int // max_outgoing_bytes, 127 MiB as on the system bus
 	// MaxQueueFDs is how many file descriptors of one user may wait for a peer that does not read.
@@ -52,6 +55,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.MaxMessageSize, 128<<20)
 	set(&l.MaxMessageFDs, 16)
 	l.MaxMessageFDs = min(l.MaxMessageFDs, maxFDsPerRead)
+	set(&l.MaxIncomingBytes, 1_000_000_000)
 	set(&l.MaxQueueBytes, 127<<20)
 	set(&l.MaxQueueFDs, 64)
 	set(&l.MaxNames, 50_000)
@@ -103,6 +107,7 @@ type Server struct {
 	environment map[string]string // what UpdateActivationEnvironment has set
 	peers       map[*peer]struct{}
 	incomplete  int
+	incoming    map[uint32]int // bytes of long messages that have not arrived in full, by user
 	listeners   map[*listener]struct{}
 	closed      bool
 	running     sync.WaitGroup // calls of Serve, and peers
@@ -126,6 +131,7 @@ func NewServer(config Config) (*Server, error) {
 		uid:       uint32(os.Getuid()),
 		peers:     make(map[*peer]struct{}),
 		listeners: make(map[*listener]struct{}),
+		incoming:  make(map[uint32]int),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -202,6 +208,23 @@ func (s *Server) remove(p *peer) {
 	}
 	s.resumeAccepting()
 	s.running.Done()
+}
+
+// hold counts n more bytes of unfinished messages of a user, or fewer if n is negative.
+func (s *Server) hold(uid uint32, n int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := s.incoming[uid] + n
+	if n > 0 && held > s.limits.MaxIncomingBytes {
+		return fmt.Errorf("the connections of user %d hold %d bytes of messages that have not arrived in full (max_incoming_bytes=%d)",
+			uid, held, s.limits.MaxIncomingBytes)
+	}
+	if held == 0 {
+		delete(s.incoming, uid)
+	} else {
+		s.incoming[uid] = held
+	}
+	return nil
 }
 
 // counts returns how many peers have said Hello and how many have not.

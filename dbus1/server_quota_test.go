@@ -195,3 +195,50 @@ func TestMonitorThatDoesNotRead(t *testing.T) {
 		t.Errorf("a monitor that does not read takes %d bytes", grown)
 	}
 }
+
+// TestUnfinishedMessagesAreLimited for all connections of a user together, and what has arrived in
+// full or was given up does not count.
+func TestUnfinishedMessagesAreLimited(t *testing.T) {
+	const size = 600 << 10
+	s := startServer(t, func(c *dbus1.Config) { c.Limits.MaxIncomingBytes = 1 << 20 })
+	others := s.watch(t)
+	receiver := s.connect(t)
+	begin := func(c *client) (rest []byte) {
+		m := c.newMessage(wire.TypeMethodCall, receiver.name, "Call", make([]byte, size))
+		b, err := m.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.write(b[:len(b)-1]); err != nil {
+			t.Fatal(err)
+		}
+		return b[len(b)-1:]
+	}
+	for range 3 {
+		first, second := s.connect(t), s.connect(t)
+		rest := begin(first)
+		others.progress()
+		m := second.newMessage(wire.TypeMethodCall, receiver.name, "Call", make([]byte, size))
+		if b, err := m.Append(nil); err != nil {
+			t.Fatal(err)
+		} else {
+			second.write(b) // fails, perhaps, as the connection ends meanwhile
+		}
+		if err := first.write(rest); err != nil {
+			t.Fatal(err)
+		}
+		if got := receiver.mustNext(t); got.Sender != first.name || len(got.Body) != size+4 {
+			// Which of the two was first at the bus is open; exactly one gets through.
+			if got.Sender != second.name {
+				t.Fatalf("got %d bytes of %s", len(got.Body), got.Sender)
+			}
+			first, second = second, first
+		}
+		if err := second.disconnected(); err != nil {
+			t.Error(err)
+		}
+		begin(first) // and leaves
+		first.close()
+	}
+	others.stop()
+}

@@ -19,8 +19,8 @@ const (
 	maxVectors = 256     // pieces per system call
 	maxWrite   = 1 << 20 // bytes per system call, roughly: a socket holds less
 	maxFavour  = 64      // turns that a sender's goroutine takes for one receiver before it goes back to its own work
-	// largeSendBuffer is the send buffer, in bytes, of a socket that a message has once not fitted in.
-	// The kernel allows any process as much by default (net.core.wmem_max), and doubles it.
+	// largeSendBuffer is the send buffer, in bytes, of a socket that a message has once not fitted
+	// in. The kernel allows any process as much by default (net.core.wmem_max), and doubles it.
 	largeSendBuffer = 208 << 10
 )
 
