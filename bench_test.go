@@ -2,20 +2,26 @@ package kdbus_test
 
 import (
 	"context"
+	"encoding/hex"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus"
-	"github.com/kdbus-go/kdbus/kdbustest"
+	"github.com/kdbus-go/kdbus/address"
+	"github.com/kdbus-go/kdbus/wire"
 )
 
-// The benchmarks run on a bus in this process, whose work is part of what is measured. godbus
-// is there to compare with. Allocations are those of client, service and bus together.
+// The benchmarks run on a bus in a process of its own; client and service are in this one, and
+// allocations are theirs. godbus is there to compare with, and "raw" is what the same costs
+// without a library: a blocking socket and messages made in advance.
 
 func BenchmarkCall(b *testing.B) {
 	b.Run("kdbus", func(b *testing.B) {
-		_, _, obj := serveEcho(b, kdbustest.Start(b).Address())
+		_, _, obj := serveEcho(b, startBusProcess(b))
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, err := kdbus.Call[string](context.Background(), obj, echoIface+".Say", "hello"); err != nil {
@@ -24,7 +30,7 @@ func BenchmarkCall(b *testing.B) {
 		}
 	})
 	b.Run("godbus", func(b *testing.B) {
-		obj := godbusEcho(b, kdbustest.Start(b).Address())
+		obj := godbusEcho(b, startBusProcess(b))
 		b.ReportAllocs()
 		for b.Loop() {
 			var got string
@@ -38,7 +44,7 @@ func BenchmarkCall(b *testing.B) {
 // BenchmarkClient calls the bus itself, so that only one side of the call is the library's.
 func BenchmarkClient(b *testing.B) {
 	b.Run("kdbus", func(b *testing.B) {
-		c := dial(b, kdbustest.Start(b).Address())
+		c := dial(b, startBusProcess(b))
 		obj := c.Object("org.freedesktop.DBus", "/org/freedesktop/DBus")
 		b.ReportAllocs()
 		for b.Loop() {
@@ -48,7 +54,7 @@ func BenchmarkClient(b *testing.B) {
 		}
 	})
 	b.Run("godbus", func(b *testing.B) {
-		c := godbusConn(b, kdbustest.Start(b).Address())
+		c := godbusConn(b, startBusProcess(b))
 		b.ReportAllocs()
 		for b.Loop() {
 			var got string
@@ -59,10 +65,59 @@ func BenchmarkClient(b *testing.B) {
 	})
 }
 
+func BenchmarkClientRaw(b *testing.B) {
+	a, err := address.ParseOne(startBusProcess(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	name, err := a.UnixName()
+	if err != nil {
+		b.Fatal(err)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	exchange := func(out []byte) []byte {
+		if _, err := unix.Write(fd, out); err != nil {
+			b.Fatal(err)
+		}
+		n, err := unix.Read(fd, buf)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return buf[:n]
+	}
+	call := func(member string, args ...any) []byte {
+		m := wire.Message{Header: wire.Header{Type: wire.TypeMethodCall, Serial: 1, Destination: "org.freedesktop.DBus",
+			Path: "/org/freedesktop/DBus", Interface: "org.freedesktop.DBus", Member: member}}
+		if err := m.SetBody(args...); err != nil {
+			b.Fatal(err)
+		}
+		out, err := m.Append(nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return out
+	}
+	exchange([]byte("\x00AUTH EXTERNAL " + hex.EncodeToString([]byte(strconv.Itoa(os.Getuid()))) + "\r\n"))
+	exchange(append([]byte("BEGIN\r\n"), call("Hello")...))
+	out := call("GetNameOwner", "org.freedesktop.DBus")
+	b.ReportAllocs()
+	for b.Loop() {
+		exchange(out)
+	}
+}
+
 // BenchmarkParallelCalls has 64 calls in flight on one connection.
 func BenchmarkParallelCalls(b *testing.B) {
 	b.Run("kdbus", func(b *testing.B) {
-		_, _, obj := serveEcho(b, kdbustest.Start(b).Address())
+		_, _, obj := serveEcho(b, startBusProcess(b))
 		b.ReportAllocs()
 		b.SetParallelism(32)
 		b.RunParallel(func(pb *testing.PB) {
@@ -75,7 +130,7 @@ func BenchmarkParallelCalls(b *testing.B) {
 		})
 	})
 	b.Run("godbus", func(b *testing.B) {
-		obj := godbusEcho(b, kdbustest.Start(b).Address())
+		obj := godbusEcho(b, startBusProcess(b))
 		b.ReportAllocs()
 		b.SetParallelism(32)
 		b.RunParallel(func(pb *testing.PB) {
@@ -94,7 +149,7 @@ func BenchmarkParallelCalls(b *testing.B) {
 func BenchmarkSignal(b *testing.B) {
 	const window = 64 // signals under way; fewer than any queue holds
 	b.Run("kdbus", func(b *testing.B) {
-		address := kdbustest.Start(b).Address()
+		address := startBusProcess(b)
 		emitter, c := dial(b, address), dial(b, address)
 		s := must(c.Subscribe(context.Background(), kdbus.Match{Interface: "a.b"}, 2*window))(b)
 		b.ReportAllocs()
@@ -113,7 +168,7 @@ func BenchmarkSignal(b *testing.B) {
 		}
 	})
 	b.Run("godbus", func(b *testing.B) {
-		address := kdbustest.Start(b).Address()
+		address := startBusProcess(b)
 		emitter, c := godbusConn(b, address), godbusConn(b, address)
 		if err := c.AddMatchSignal(dbus.WithMatchInterface("a.b")); err != nil {
 			b.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"os"
 	"sync"
 	"testing"
 
@@ -27,21 +26,20 @@ func (*exampleT) Fatalf(f string, a ...any) { log.Fatalf(f, a...) }
 
 var exampleEnd exampleT
 
+// end ends the buses of the examples.
+func (t *exampleT) end() {
+	for len(t.cleanups) > 0 {
+		last := len(t.cleanups) - 1
+		t.cleanups[last]()
+		t.cleanups = t.cleanups[:last]
+	}
+}
+
 // newExampleBus starts a bus for examples.
 func newExampleBus() string { return kdbustest.Start(&exampleEnd).Address() }
 
 // exampleBus is the bus on which the greeter is.
 var exampleBus = sync.OnceValue(newExampleBus)
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	for len(exampleEnd.cleanups) > 0 {
-		last := len(exampleEnd.cleanups) - 1
-		exampleEnd.cleanups[last]()
-		exampleEnd.cleanups = exampleEnd.cleanups[:last]
-	}
-	os.Exit(code)
-}
 
 // startGreeter starts the service of Example_service for the other examples.
 var startGreeter = sync.OnceFunc(func() {

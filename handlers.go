@@ -106,12 +106,12 @@ func (h *handlers) stop() {
 func (c *Conn) handle(m *Message) {
 	method, err := c.objects.find(m)
 	if err != nil {
-		c.answer(c.ctx, m, nil, err)
+		c.answer(context.Background(), m, nil, err)
 		m.discard()
 		return
 	}
 	results, err := method.invoke(c.ctx, c, m)
-	c.answer(context.WithoutCancel(c.ctx), m, method, err, results...)
+	c.answer(context.Background(), m, method, err, results...)
 	for _, r := range results {
 		if f, ok := r.(*os.File); ok && f != nil {
 			f.Close()
