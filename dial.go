@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/kdbus-go/kdbus/address"
 )
@@ -115,7 +114,7 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 
 // negotiate authenticates, until ctx ends.
 func (d *Dialer) negotiate(ctx context.Context, s *socket, guid string) error {
-	stop := context.AfterFunc(ctx, func() { s.file.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, s.shutdown)
 	err := authenticate(s, guid)
 	if !stop() && ctx.Err() != nil {
 		return ctx.Err()

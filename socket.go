@@ -2,23 +2,35 @@ package kdbus
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// socket is a connected stream socket, non-blocking and known to the runtime's poller, with
-// descriptors beside its bytes. One goroutine may read while another writes.
+// socket is a connected, non-blocking stream socket, with descriptors beside its bytes. One
+// goroutine may read while another writes.
+//
+// The runtime's poller would wake the program not only when there is something to read, but also
+// each time the other end has read something. So it is given an epoll instance instead, which
+// waits for input only; who has to wait for output, which is rare, registers for that.
 type socket struct {
-	file *os.File
-	raw  syscall.RawConn
+	input *os.File // the epoll instance
+	wait  syscall.RawConn
 
-	// What the closures given to raw work with, made once so that no call allocates.
-	read  transfer
-	write transfer
+	mu     sync.RWMutex // held for reading while fd is in use, but by the reader
+	fd     int
+	closed bool
+
+	// What system calls work with, and the one who waits for input: made once, so that no call
+	// allocates.
+	read    transfer
+	write   transfer
+	tryRead func(uintptr) bool
 }
 
 // transfer is one direction of a socket.
@@ -29,7 +41,6 @@ type transfer struct {
 	controlLen int
 	flags      int32
 	errno      syscall.Errno
-	try        func(fd uintptr) bool
 }
 
 // maxFDs is how many descriptors one sendmsg or recvmsg moves: the kernel's SCM_MAX_FD.
@@ -37,22 +48,54 @@ const maxFDs = 253
 
 // newSocket takes over fd, which must be non-blocking.
 func newSocket(fd int, name string) (*socket, error) {
-	s := &socket{file: os.NewFile(uintptr(fd), name)}
-	var err error
-	if s.raw, err = s.file.SyscallConn(); err != nil {
-		s.file.Close()
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP})
+		if err == nil {
+			err = unix.SetNonblock(epoll, true) // by which os knows that it can be polled
+		}
+		if err != nil {
+			unix.Close(epoll)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("prepare to wait for a socket: %w", err)
+	}
+	s := &socket{input: os.NewFile(uintptr(epoll), name), fd: fd}
+	if s.wait, err = s.input.SyscallConn(); err != nil {
+		s.close()
 		return nil, err
 	}
 	s.read.control = make([]byte, unix.CmsgSpace(4*maxFDs))
-	s.read.try = func(fd uintptr) bool { return s.read.message(fd, unix.SYS_RECVMSG, unix.MSG_CMSG_CLOEXEC) }
-	s.write.try = func(fd uintptr) bool { s.write.message(fd, unix.SYS_SENDMSG, unix.MSG_NOSIGNAL); return true }
+	s.tryRead = func(uintptr) bool { return s.read.message(s.fd, unix.SYS_RECVMSG, unix.MSG_CMSG_CLOEXEC) }
 	return s, nil
 }
 
-func (s *socket) close() { s.file.Close() }
+// shutdown ends reading and writing, also for those who wait for it.
+func (s *socket) shutdown() {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.closed {
+		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // it fails if the other end has gone already
+	}
+}
+
+// close ends the connection. It may be called more than once, but not by the reader while it
+// reads.
+func (s *socket) close() {
+	s.shutdown()
+	s.input.Close() // returns when nobody reads any more
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		unix.Close(s.fd)
+	}
+}
 
 // message does one system call; it reports false if the socket is not ready.
-func (t *transfer) message(fd uintptr, call uintptr, flags uintptr) (ready bool) {
+func (t *transfer) message(fd int, call, flags uintptr) (ready bool) {
 	var vectors [2]unix.Iovec
 	count := 0
 	for _, b := range [...][]byte{t.head, t.body} {
@@ -70,7 +113,7 @@ func (t *transfer) message(fd uintptr, call uintptr, flags uintptr) (ready bool)
 	}
 	for {
 		// The socket never blocks, so the scheduler need not know of the call.
-		n, _, errno := unix.RawSyscall(call, fd, uintptr(unsafe.Pointer(&msg)), flags|unix.MSG_DONTWAIT)
+		n, _, errno := unix.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(&msg)), flags|unix.MSG_DONTWAIT)
 		if errno == unix.EINTR {
 			continue
 		}
@@ -87,7 +130,7 @@ func (t *transfer) message(fd uintptr, call uintptr, flags uintptr) (ready bool)
 func (s *socket) receive(b []byte, fds []int) (int, []int, error) {
 	t := &s.read
 	t.head = b
-	err := s.raw.Read(t.try)
+	err := s.wait.Read(s.tryRead)
 	t.head = nil
 	if err == nil && t.errno != 0 {
 		err = os.NewSyscallError("recvmsg", t.errno)
@@ -134,20 +177,39 @@ func (s *socket) send(head, body []byte, fds []int) (int, error) {
 	if len(fds) > 0 {
 		t.control = unix.UnixRights(fds...)
 	}
-	err := s.raw.Write(t.try)
-	t.head, t.body, t.control = nil, nil, nil
-	if err != nil {
-		return 0, err
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0, os.ErrClosed
 	}
+	t.message(s.fd, unix.SYS_SENDMSG, unix.MSG_NOSIGNAL)
+	t.head, t.body, t.control = nil, nil, nil
 	if t.errno != 0 && t.errno != unix.EAGAIN {
 		return 0, os.NewSyscallError("sendmsg", t.errno)
 	}
 	return t.n, nil
 }
 
-// waitWritable waits until the socket may take more.
+// waitWritable waits until the socket may take more, or fails.
 func (s *socket) waitWritable() error {
-	return s.raw.Write(func(fd uintptr) bool {
+	s.mu.RLock()
+	if s.closed {
+		s.mu.RUnlock()
+		return os.ErrClosed
+	}
+	// Its own registration with the poller, for the time being.
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	s.mu.RUnlock()
+	if err != nil {
+		return fmt.Errorf("wait for a full socket: %w", err)
+	}
+	output := os.NewFile(uintptr(fd), s.input.Name())
+	defer output.Close()
+	raw, err := output.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Write(func(fd uintptr) bool {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, _ := unix.Poll(poll, 0)
 		return n > 0
