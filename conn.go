@@ -134,9 +134,6 @@ func (c *Conn) read() {
 		}
 		c.route(m)
 	}
-	if s, ok := c.transport.(*stream); ok {
-		s.closeReceived()
-	}
 	c.cancel()
 	c.names.end()
 	c.subs.end(c.Err())

@@ -7,8 +7,6 @@ import (
 	"os"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -77,8 +75,17 @@ func (t *stream) stop(err error) { t.writer.stop(err) }
 
 func (t *stream) close() { t.socket.close() }
 
-// receive cuts the next message out of what was read, and reads when that does not do.
 func (t *stream) receive() (*Message, error) {
+	m, err := t.next()
+	if err != nil {
+		closeFDs(t.fds) // which belong to no message
+		t.fds = nil
+	}
+	return m, err
+}
+
+// next cuts the next message out of what was read, and reads when that does not do.
+func (t *stream) next() (*Message, error) {
 	for {
 		have := t.buf[t.start:t.end]
 		if len(have) >= wire.HeaderFixedSize {
@@ -156,12 +163,4 @@ func (t *stream) finish(m *Message) (*Message, error) {
 	}
 	t.fds = slices.Delete(t.fds, 0, int(n))
 	return m, nil
-}
-
-// closeReceived closes descriptors that belong to no message.
-func (t *stream) closeReceived() {
-	for _, fd := range t.fds {
-		unix.Close(fd)
-	}
-	t.fds = nil
 }
