@@ -118,7 +118,7 @@ func (c *Conn) handle(m *Message) {
 		}
 	}
 	if !method.keepsMessage {
-		m.recycle()
+		m.discard() // with files the method was not given
 	}
 }
 

@@ -213,6 +213,9 @@ func TestFilesOfCallsAreClosed(t *testing.T) {
 		if err := obj.Send(testContext(t), "a.b.NoSuchMethod", w); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := obj.Call(testContext(t), "a.b.Return", w, w); !errors.Is(err, kdbus.ErrInvalidArgs) {
+			t.Error(err)
+		}
 		if _, err := obj.Call(testContext(t), "a.b.NoSuchMethod", w, w); !errors.Is(err, kdbus.ErrUnknownMethod) {
 			t.Error(err)
 		}
