@@ -29,7 +29,7 @@ test: lint gcc ## vet, gofmt, staticcheck, and all tests under the race detector
 .PHONY: conformance
 conformance: ## install Debian packages (as root) and run foreign programs and suites on the bus
 	conformance/install
-	$(GO) test -tags conformance -count=1 -p 1 -timeout 25m ./conformance/... ./bench/...
+	$(GO) test -tags conformance -count=1 -p 1 -timeout 25m ./conformance/... ./bench/... .
 
 .PHONY: bench
 bench: kdbus ## measure kdbus, dbus-daemon and dbus-broker side by side
