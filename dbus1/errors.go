@@ -28,11 +28,10 @@ var (
 	errTooManyConnections = dbusErrorf("LimitsExceeded", "The maximum number of active connections has been reached")
 )
 
-// errorNames is the table from the errors of the core to those of D-Bus.
+// errorNames is the table from the errors of the core to those of D-Bus. dbusError words them.
 var errorNames = map[syscall.Errno]string{
 	bus.ErrNoSuchConn:    "ServiceUnknown",
 	bus.ErrNoSuchName:    "ServiceUnknown",
-	bus.ErrNotOwner:      "AccessDenied",
 	bus.ErrDenied:        "AccessDenied",
 	bus.ErrUnrequested:   "AccessDenied",
 	bus.ErrDuplicateCall: "AccessDenied",
@@ -40,7 +39,6 @@ var errorNames = map[syscall.Errno]string{
 	bus.ErrTooManyFDs:    "LimitsExceeded",
 	bus.ErrNoFDs:         "NotSupported",
 	bus.ErrTooManyCalls:  "LimitsExceeded",
-	bus.ErrTooManyNames:  "LimitsExceeded",
 	bus.ErrTooManyConns:  "LimitsExceeded",
 }
 
@@ -54,27 +52,28 @@ func (p *peer) dbusError(h *wire.Header, err error) *Error {
 	if !errors.As(err, &e) {
 		return dbusErrorf("Failed", "%v", err)
 	}
+	name, known := errorNames[e.Errno]
+	switch {
+	case !known:
+		return dbusErrorf("Failed", "%s", e.Detail)
+	case name == "ServiceUnknown" && h.Flags&wire.NoAutoStart != 0:
+		return dbusErrorf("NameHasNoOwner", "Name %q does not exist", h.Destination)
+	}
 	switch e.Errno {
 	case bus.ErrNoSuchConn, bus.ErrNoSuchName:
-		if h.Flags&wire.NoAutoStart != 0 {
-			return dbusErrorf("NameHasNoOwner", "Name %q does not exist", h.Destination)
-		}
-		return dbusErrorf("ServiceUnknown", "The name %s was not provided by any .service files", h.Destination)
+		return dbusErrorf(name, "The name %s was not provided by any .service files", h.Destination)
 	case bus.ErrUnrequested:
-		return p.complain(h, "AccessDenied", "Rejected send message", e)
+		return p.complain(h, name, "Rejected send message", e)
 	case bus.ErrQueueFull, bus.ErrTooManyFDs:
-		return p.complain(h, "LimitsExceeded", "Rejected: destination has a full message queue", e)
+		return p.complain(h, name, "Rejected: destination has a full message queue", e)
 	case bus.ErrDuplicateCall:
-		return dbusErrorf("AccessDenied", "Message has the same reply serial as a currently-outstanding existing method call")
+		return dbusErrorf(name, "Message has the same reply serial as a currently-outstanding existing method call")
 	case bus.ErrTooManyCalls:
-		return dbusErrorf("LimitsExceeded", "The maximum number of pending replies per connection has been reached (%s)", e.Detail)
+		return dbusErrorf(name, "The maximum number of pending replies per connection has been reached (%s)", e.Detail)
 	case bus.ErrNoFDs:
-		return dbusErrorf("NotSupported", "Tried to send message with Unix file descriptors to a client that doesn't support that.")
+		return dbusErrorf(name, "Tried to send message with Unix file descriptors to a client that doesn't support that.")
 	}
-	if name, ok := errorNames[e.Errno]; ok {
-		return dbusErrorf(name, "%s", e.Detail)
-	}
-	return dbusErrorf("Failed", "%s", e.Detail)
+	return dbusErrorf(name, "%s", e.Detail)
 }
 
 // complain words the refusal of a message as dbus-daemon does, for whoever reads it by eye or by

@@ -2,7 +2,6 @@ package dbus1
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
 	"sync/atomic"
@@ -92,7 +91,7 @@ func (p *peer) hangUp() {
 	}
 }
 
-// expect gives the peer a limited time to say Hello.
+// expectHello gives the peer a limited time to say Hello.
 func (p *peer) expectHello() {
 	p.deadline = time.AfterFunc(p.server.limits.AuthTimeout, func() {
 		p.server.blame.warn(p.server.log, "disconnecting a peer that has not said Hello in time",
@@ -169,12 +168,4 @@ func (p *peer) leave() {
 	}
 	p.release()
 	p.server.remove(p) // lets others in, for whom there is a file descriptor now
-}
-
-// String describes the peer to people.
-func (p *peer) String() string {
-	if p.name == "" {
-		return fmt.Sprintf("pid=%d uid=%d", p.creds.PID, p.creds.UID)
-	}
-	return fmt.Sprintf("%s pid=%d uid=%d", p.name, p.creds.PID, p.creds.UID)
 }

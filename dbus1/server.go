@@ -80,8 +80,6 @@ type Config struct {
 	// MachineID is the answer to org.freedesktop.DBus.Peer.GetMachineId, 32 hexadecimal digits; ""
 	// if unknown.
 	MachineID string
-	// Reload is what ReloadConfig does; nil is nothing.
-	Reload func() error
 	// AllowUser decides who may connect. Nil admits the user of this process and root.
 	AllowUser func(uid uint32) bool
 	// AllowAnonymous lets peers in that do not say who they are.
