@@ -16,7 +16,7 @@ import (
 func needRoot(t *testing.T) {
 	t.Helper()
 	if !isRoot {
-		t.Skip("only root can change its user")
+		cannotTest(t, "only root can change its user")
 	}
 }
 
