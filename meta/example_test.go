@@ -18,7 +18,7 @@ func ExampleSender_Collect() {
 	}
 	defer unix.Close(fds[0])
 	defer unix.Close(fds[1])
-	if err := meta.Socket(fds[0]).SetPassing(); err != nil {
+	if err := meta.Socket(fds[0]).SetPassing(true); err != nil {
 		log.Fatal(err)
 	}
 	if _, err := unix.Write(fds[1], []byte("hello")); err != nil {

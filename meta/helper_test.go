@@ -82,7 +82,7 @@ func socketPair(t testing.TB) (ours int, theirs *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fds[0]) })
-	if err := meta.Socket(fds[0]).SetPassing(); err != nil {
+	if err := meta.Socket(fds[0]).SetPassing(true); err != nil {
 		t.Fatal(err)
 	}
 	return fds[0], os.NewFile(uintptr(fds[1]), "socket")
@@ -255,13 +255,13 @@ func init() {
 			defer sender.Close()
 			return answerData(sender.Collect(meta.AllKinds))
 		},
-		"pass": func([]string) (string, error) { return "", meta.Socket(3).SetPassing() },
+		"pass": func([]string) (string, error) { return "", meta.Socket(3).SetPassing(true) },
 		"send-to-self": func([]string) (string, error) {
 			fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 			if err != nil {
 				return "", err
 			}
-			if err := meta.Socket(fds[0]).SetPassing(); err != nil {
+			if err := meta.Socket(fds[0]).SetPassing(true); err != nil {
 				return "", err
 			}
 			if _, err := unix.Write(fds[1], []byte("x")); err != nil {

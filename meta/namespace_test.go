@@ -178,7 +178,7 @@ func reusePID(args []string) (answer string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := meta.Socket(fds[0]).SetPassing(); err != nil {
+	if err := meta.Socket(fds[0]).SetPassing(true); err != nil {
 		return "", err
 	}
 	child, err := startChild(fds[1], "send\nconnect "+args[0]+"\n", 3)

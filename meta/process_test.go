@@ -181,7 +181,7 @@ func TestMessageFromBeforeCredentialsWereAskedFor(t *testing.T) {
 	if _, err := unix.Write(fds[1], []byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	if err := meta.Socket(fds[0]).SetPassing(); err != nil {
+	if err := meta.Socket(fds[0]).SetPassing(true); err != nil {
 		t.Fatal(err)
 	}
 	sender := receive(t, fds[0])
