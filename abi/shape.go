@@ -132,6 +132,8 @@ func (c Cmd) shape() *shape {
 		return &matchAddShape
 	case CmdMatchRemove:
 		return &matchRemoveShape
+	case CmdCancel:
+		return &cancelShape
 	}
 	return nil
 }
