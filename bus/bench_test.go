@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // sink is a Receiver that takes what it gets at once and forgets it.
@@ -18,6 +19,8 @@ func (s *sink) Wake() {
 		s.conn.Delivered(batch)
 	}
 }
+
+func (s *sink) Wanted(meta.Kinds) {}
 
 func (b *testBus) sink() *bus.Conn {
 	s := &sink{}

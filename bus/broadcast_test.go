@@ -158,3 +158,5 @@ func (x *spyIndex) Collect(src, dst *bus.Conn, m *bus.Message, found []*bus.Conn
 }
 func (*spyIndex) Eavesdroppers() int { return 1 }
 func (*spyIndex) Forget(*bus.Conn)   {}
+
+func (x *spyIndex) Needs() bus.Parts { return 0 }

@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"sync"
+
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // Config describes a bus to be made.
@@ -14,7 +16,32 @@ type Config struct {
 	Policy Policy
 	// Indexes find the receivers of broadcasts, one for each kind of subscription.
 	Indexes []Index
+
+	// Attach are the kinds of metadata that messages on this bus may carry; nil means all.
+	Attach *meta.Kinds
+	// Required are the kinds that every connection has to let its messages carry.
+	Required meta.Kinds
+	// Creator is what is known of whoever made the bus, which is told to whoever asks; may be nil.
+	Creator *meta.Data
+	// CreatorFlags are the flags that the bus was made with, as kdbus.bus(7) has them; told with
+	// Creator.
+	CreatorFlags uint64
+	// Bloom says how bloom filters are made on this bus. The zero value means DefaultBloom.
+	Bloom BloomParameter
 }
+
+// BloomParameter says how bloom filters are made on a bus. The core looks at the size only, but all
+// peers have to agree on both.
+type BloomParameter struct {
+	Size   uint64 // bytes, a multiple of 8, at most MaxBloomSize
+	Hashes uint64 // bits that are set for each property
+}
+
+// DefaultBloom is what systemd used.
+var DefaultBloom = BloomParameter{Size: 64, Hashes: 8}
+
+// MaxBloomSize is how long a bloom filter may be, in bytes: kdbus's KDBUS_BUS_BLOOM_MAX_SIZE.
+const MaxBloomSize = 4 << 10
 
 // A Bus is where connections meet. Safe for concurrent use.
 type Bus struct {
@@ -24,6 +51,7 @@ type Bus struct {
 	policy  Policy
 	indexes []Index
 	timers  timers
+	config  Config
 
 	mu        sync.RWMutex
 	lastID    ID
@@ -41,12 +69,16 @@ func (d *Domain) NewBus(config Config) *Bus {
 	rand.Read(guid[:])
 	b := &Bus{
 		domain:  d,
+		config:  config,
 		name:    config.Name,
 		guid:    hex.EncodeToString(guid[:]),
 		policy:  config.Policy,
 		indexes: config.Indexes,
 		conns:   make(map[ID]*Conn),
 		names:   make(map[string]*name),
+	}
+	if b.config.Bloom == (BloomParameter{}) {
+		b.config.Bloom = DefaultBloom
 	}
 	if b.policy == nil {
 		b.policy = allowAll{}
@@ -63,6 +95,13 @@ func (b *Bus) GUID() string { return b.guid }
 
 // Domain returns the domain of the bus.
 func (b *Bus) Domain() *Domain { return b.domain }
+
+// Bloom returns how bloom filters are made on this bus.
+func (b *Bus) Bloom() BloomParameter { return b.config.Bloom }
+
+// Creator returns what is known of whoever made the bus, and with which flags. It may be nil, and
+// must not be changed.
+func (b *Bus) Creator() (*meta.Data, uint64) { return b.config.Creator, b.config.CreatorFlags }
 
 // Endpoint returns the default endpoint.
 func (b *Bus) Endpoint() *Endpoint { return &Endpoint{bus: b} }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // A Conn is one peer on a bus. The methods that act for the peer (Hello, Send, Deliver,
@@ -20,6 +22,7 @@ type Conn struct {
 	receiver    Receiver
 	description string
 	peer        any
+	flags       ConnFlags
 
 	touched []*Conn // receivers to wake at the next Flush; the driving goroutine's
 
@@ -31,6 +34,9 @@ type Conn struct {
 	peak    int      // the most names that owned has held
 	claims  []*name  // names owned or queued for
 	mark    uint64   // the last broadcast that was queued here
+
+	wants      Parts
+	attachSend meta.Kinds
 
 	mu    sync.Mutex
 	queue queue
@@ -57,6 +63,9 @@ func (c *Conn) Bus() *Bus { return c.bus }
 
 // AcceptFDs reports whether the peer takes file descriptors.
 func (c *Conn) AcceptFDs() bool { return c.acceptFDs }
+
+// Flags returns what kind of connection it is.
+func (c *Conn) Flags() ConnFlags { return c.flags }
 
 // Description returns what the peer calls itself.
 func (c *Conn) Description() string { return c.description }

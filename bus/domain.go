@@ -3,6 +3,8 @@ package bus
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // DomainConfig holds the limits of a domain.
@@ -10,6 +12,8 @@ type DomainConfig struct {
 	// MaxConnsPerUser is how many connections one user may have on all buses of the domain. 0 means
 	// DefaultMaxConnsPerUser.
 	MaxConnsPerUser int
+	// Attach are the kinds of metadata that messages in this domain may carry; nil means all.
+	Attach *meta.Kinds
 }
 
 // DefaultMaxConnsPerUser is what dbus-daemon allows on a session bus. (kdbus: 1,024.)

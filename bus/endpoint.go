@@ -1,5 +1,7 @@
 package bus
 
+import "github.com/kdbus-go/kdbus/meta"
+
 // An Endpoint is a door to a bus.
 type Endpoint struct {
 	bus *Bus
@@ -14,13 +16,16 @@ type Limits struct {
 	Quota    Quota
 	MaxNames int // well-known names, queued for or owned
 	MaxCalls int // calls waiting for replies
+
+	MaxMatches int // see [Conn.AddMatch]; 0 means that of DefaultLimits
 }
 
 // DefaultLimits are kdbus's.
 var DefaultLimits = Limits{
-	Quota:    Quota{Bytes: 16 << 20, Messages: 256, FDs: 16, Fair: true},
-	MaxNames: 256,
-	MaxCalls: 128,
+	Quota:      Quota{Bytes: 16 << 20, Messages: 256, FDs: 16, Memfds: 64, Fair: true},
+	MaxNames:   256,
+	MaxCalls:   128,
+	MaxMatches: 256,
 }
 
 // ConnConfig describes a connection to be made.
@@ -32,7 +37,43 @@ type ConnConfig struct {
 	Receiver    Receiver // not nil
 	Description string
 	Peer        any // what the front-end keeps about the peer; see Conn.Peer
+
+	// Flags is what kind of connection it is. FlagAcceptFDs and AcceptFDs mean the same, either
+	// will do.
+	Flags ConnFlags
+	// ActivatorName is the well-known name that a connection with FlagActivator stands in for.
+	ActivatorName string
+
+	// Wants are the parts of messages that the peer wants: PartDBus1, without which a D-Bus 1 peer
+	// can do nothing, and kinds of metadata.
+	Wants Parts
+	// AttachSend are the kinds of metadata that messages of the peer may carry, and that others may
+	// learn about it.
+	AttachSend meta.Kinds
+	// Metadata is what was known of the process that connected, when it did; may be nil.
+	Metadata *meta.Data
+	// Collect supplies that when it is asked for, if Metadata is nil; may be nil. It is called without
+	// locks, by any goroutine.
+	Collect func(want meta.Kinds) meta.Data
+	// Fake is what a privileged peer wants to be known instead of what would be collected, with
+	// Has saying which kinds. All process kinds that it has not are absent then. May be nil.
+	Fake *meta.Data
 }
+
+// ConnFlags are the kind of a connection, numbered as those of HELLO in kdbus.connection(7).
+type ConnFlags uint64
+
+const (
+	// FlagAcceptFDs: the peer can take file descriptors.
+	FlagAcceptFDs ConnFlags = 1 << iota
+	// FlagActivator: the connection stands in for a service that does not run.
+	FlagActivator
+	// FlagPolicyHolder: the connection does nothing but hold entries of the policy.
+	FlagPolicyHolder
+	// FlagMonitor: the connection sees everything. The front-end calls [Conn.BecomeMonitor] in place
+	// of [Conn.Hello].
+	FlagMonitor
+)
 
 // Connect makes a connection, with an id but not yet part of the bus: the front-end greets its peer
 // by [Conn.Deliver] first, then calls [Conn.Hello]. Every Conn has to be closed.
@@ -48,11 +89,17 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 	b.lastID++
 	id := b.lastID
 	b.mu.Unlock()
+	if config.AcceptFDs {
+		config.Flags |= FlagAcceptFDs
+	}
 	return &Conn{
+		flags:       config.Flags,
+		wants:       config.Wants,
+		attachSend:  config.AttachSend,
 		bus:         b,
 		id:          id,
 		uid:         config.UID,
-		acceptFDs:   config.AcceptFDs,
+		acceptFDs:   config.Flags&FlagAcceptFDs != 0,
 		tellOwn:     config.TellOwn,
 		limits:      config.Limits,
 		receiver:    config.Receiver,

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // tb is what the harness needs of *testing.T, *testing.B and *rapid.T.
@@ -101,6 +102,9 @@ func (p *peer) Wake() {
 		p.readLocked()
 	}
 }
+
+// Wanted implements bus.Receiver.
+func (p *peer) Wanted(meta.Kinds) {}
 
 // read takes everything out of the queue.
 func (p *peer) read() {
@@ -274,6 +278,8 @@ func (x *index) Eavesdroppers() int {
 	return n
 }
 
+func (x *index) Needs() bus.Parts { return 0 }
+
 func (x *index) Forget(c *bus.Conn) {
 	x.subscriptions = slices.DeleteFunc(x.subscriptions, func(s subscription) bool { return s.conn == c })
 }
@@ -304,6 +310,8 @@ func (p *peer) add(s subscription) {
 type filter func(src, dst *bus.Conn, m *bus.Message) bool
 
 func (f filter) Match(src, dst *bus.Conn, m *bus.Message) bool { return f(src, dst, m) }
+
+func (f filter) Needs() bus.Parts { return 0 }
 
 var all = filter(func(_, _ *bus.Conn, _ *bus.Message) bool { return true })
 

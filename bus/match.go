@@ -12,6 +12,9 @@ type Index interface {
 	Eavesdroppers() int
 	// Forget removes the subscriptions of c.
 	Forget(c *Conn)
+	// Needs returns the parts of a message that Collect looks at, as things are now: none if nobody
+	// has subscribed.
+	Needs() Parts
 }
 
 // A Filter chooses the messages a monitor sees. It is called with the bus locked for reading, from
@@ -19,7 +22,17 @@ type Index interface {
 type Filter interface {
 	// Match takes the same src, dst and m as Collect of Index.
 	Match(src, dst *Conn, m *Message) bool
+	// Needs returns the parts of a message that Match looks at, always the same.
+	Needs() Parts
 }
+
+// Everything is the Filter of a monitor that sees all there is.
+var Everything Filter = everything{}
+
+type everything struct{}
+
+func (everything) Match(_, _ *Conn, _ *Message) bool { return true }
+func (everything) Needs() Parts                      { return 0 }
 
 // EditMatches runs edit while nothing is being routed, so that it may change an Index.
 func (c *Conn) EditMatches(edit func() error) error {

@@ -1,10 +1,11 @@
 package bus
 
 import (
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // ID names a connection on its bus; D-Bus writes it ":1.<id>". Ids start at 1 and are never given
@@ -58,10 +59,21 @@ type Message struct {
 	FDs []int
 	// Notification is set in messages that the core itself makes.
 	Notification *Notification
+	// Extra is what only some messages have; nil if there is nothing of it. It belongs to the
+	// message. The methods named after its fields read it.
+	Extra *Extra
+	// Meta is what the receivers may learn about the sender, see [Conn.Attached]; nil if nobody
+	// asked. Maker supplies process kinds. The others are the core's, which does so in a copy: what
+	// a Maker gives may be shared by many messages.
+	Meta *meta.Data
+	// Has are the parts that are there, or that were tried in vain. Send adds to it.
+	Has Parts
 
-	// DstName and View may be memory of the sender's that is used again: they are valid while the
-	// message is being routed.
+	// DstName, View and Maker may be memory of the sender's that is used again: they are valid
+	// while the message is being routed.
 
+	// Maker makes parts that are missing and that somebody wants; nil if nothing can be made.
+	Maker Maker
 	// View is the sending front-end's parsed form of the payload, for the Index, Filters and
 	// Policy. It is valid while the message is being routed and only for the goroutine that sends
 	// it.
@@ -69,10 +81,71 @@ type Message struct {
 	// Free, if set, is called when nobody needs the payload any more.
 	Free func()
 
-	refs     atomic.Int32 // further references; the first one is not counted
-	uid      uint32       // whose quota it is counted on: a notification on that of whoever caused it
-	size     int
-	rendered sync.Once
+	// Answer marks a front-end's own answer to its peer, whose Payload is what will be written. It
+	// takes its turn in the queue, and that is all: it has no number and monitors do not see it.
+	Answer bool
+
+	refs atomic.Int32 // further references; the first one is not counted
+	uid  uint32       // whose quota it is counted on: a notification on that of whoever caused it
+	size int
+}
+
+// Extra is what only some messages have, most of them of native senders. It is apart from Message
+// because all others would pay for its size. A sender makes both in one piece of memory.
+type Extra struct {
+	Priority    int64  // messages with a lower number overtake those queued with a higher one
+	PayloadType uint64 // what the payload is, to the peers
+
+	// Segments are the payload as a native sender gave it, in order. Nil if the sender has no such
+	// form: then it is all in Message.Payload.
+	Segments []Segment
+	// Memfds are the descriptors of the sealed memfds of Segments. The Message owns them, as FDs.
+	Memfds []int
+
+	Deadline uint64 // of a call, told to the receiver: nanoseconds of CLOCK_MONOTONIC; 0 if none
+
+	// Bloom is the filter of a signal, as long as [BloomParameter] says, and BloomGeneration how it
+	// was made: kdbus.match(7).
+	Bloom           []byte
+	BloomGeneration uint64
+}
+
+// A Segment is a piece of payload: Bytes, or a range of a memfd, or (if it is neither) Size zeros.
+type Segment struct {
+	Bytes  []byte
+	Memfd  int    // 1 + index into Memfds; 0 is none
+	Offset uint64 // into the memfd
+	Size   uint64 // in bytes, in each of the three cases
+}
+
+// Priority returns what Extra has of it: 0 is that of ordinary messages.
+func (m *Message) Priority() int64 { return m.extra().Priority }
+
+// PayloadType returns what Extra has of it.
+func (m *Message) PayloadType() uint64 { return m.extra().PayloadType }
+
+// Segments returns what Extra has of it.
+func (m *Message) Segments() []Segment { return m.extra().Segments }
+
+// Memfds returns what Extra has of it.
+func (m *Message) Memfds() []int { return m.extra().Memfds }
+
+// Deadline returns what Extra has of it.
+func (m *Message) Deadline() uint64 { return m.extra().Deadline }
+
+// Bloom returns the filter that Extra has, and its generation; nil if there is none.
+func (m *Message) Bloom() (filter []byte, generation uint64) {
+	e := m.extra()
+	return e.Bloom, e.BloomGeneration
+}
+
+var noExtra Extra
+
+func (m *Message) extra() *Extra {
+	if m.Extra == nil {
+		return &noExtra
+	}
+	return m.Extra
 }
 
 // Size returns the number of bytes that the message is accounted with.
@@ -81,11 +154,7 @@ func (m *Message) Size() int { return m.size }
 // Render returns the payload of a notification in the wire format of the front-end that asks, and
 // makes it, once, with the function given. Safe for concurrent use by the receivers of one message.
 func (m *Message) Render(encode func(*Message) []byte) [][]byte {
-	m.rendered.Do(func() {
-		if m.Payload == nil {
-			m.Payload = [][]byte{encode(m)}
-		}
-	})
+	m.Notification.rendered.Do(func() { m.Payload = [][]byte{encode(m)} })
 	return m.Payload
 }
 
@@ -100,6 +169,9 @@ func (m *Message) Release() {
 		syscall.Close(fd)
 	}
 	m.FDs = nil
+	for _, fd := range m.Memfds() {
+		syscall.Close(fd)
+	}
 	if m.Free != nil {
 		m.Free()
 	}
@@ -114,6 +186,9 @@ func (m *Message) account() {
 	m.size = overhead
 	for _, p := range m.Payload {
 		m.size += len(p)
+	}
+	for _, s := range m.Segments() {
+		m.size += len(s.Bytes)
 	}
 	if n := m.Notification; n != nil {
 		m.size += len(n.Name)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 func TestMonitorsSeeEverything(t *testing.T) {
@@ -88,7 +89,8 @@ func TestMonitorsSeeEverythingFirst(t *testing.T) {
 
 type wakeFunc func()
 
-func (f wakeFunc) Wake() { f() }
+func (f wakeFunc) Wake()             { f() }
+func (f wakeFunc) Wanted(meta.Kinds) {}
 
 func TestMonitorsChooseByFilter(t *testing.T) {
 	b := newBus(t)

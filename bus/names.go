@@ -7,15 +7,33 @@ import "slices"
 // whom messages go.
 
 // NameFlags say how a connection wants a name.
-type NameFlags uint32
+//
+// They have the numbers of kdbus.name(7), DoNotQueue excepted.
+type NameFlags uint64
 
 const (
-	// AllowReplacement lets others take the name away with ReplaceExisting.
-	AllowReplacement NameFlags = 1 << iota
 	// ReplaceExisting takes the name from an owner that allows it.
-	ReplaceExisting
-	// DoNotQueue asks not to wait for the name, neither now nor when it is taken away.
-	DoNotQueue
+	ReplaceExisting NameFlags = 1 << iota
+	// AllowReplacement lets others take the name away with ReplaceExisting.
+	AllowReplacement
+	// Queue asks [Conn.ClaimName] to wait for the name, now and when it is taken away. It is told
+	// of owners who asked for it in one way or the other.
+	Queue
+
+	// The following are told by the bus, and ignored in requests.
+
+	// QueuedFor: the connection does not own the name, but waits for it.
+	QueuedFor
+	// ActivatorName: the connection is the activator of the name.
+	ActivatorName
+	// Primary: the connection owns the name.
+	Primary
+	// Acquired: ClaimName has given the name, or a place in the queue, to the connection.
+	Acquired
+
+	// DoNotQueue asks [Conn.AcquireName] not to wait for the name, neither now nor when it is taken
+	// away.
+	DoNotQueue NameFlags = 1 << 32
 )
 
 // Ownership is the outcome of AcquireName.
@@ -97,6 +115,29 @@ func (c *Conn) AcquireName(s string, flags NameFlags) (Ownership, error) {
 		n.enqueue(c, at, flags)
 		return InQueue, nil
 	}
+}
+
+// ClaimName is AcquireName as kdbus.name(7) has it: it waits for the name only with Queue, and
+// returns how c has the name now. The error for a name that somebody else has is ErrExists.
+func (c *Conn) ClaimName(s string, flags NameFlags) (NameFlags, error) {
+	flags &= ReplaceExisting | AllowReplacement | Queue
+	ask := flags
+	if flags&Queue == 0 {
+		ask |= DoNotQueue
+	}
+	how, err := c.AcquireName(s, ask)
+	if err != nil {
+		return 0, err
+	}
+	switch how {
+	case PrimaryOwner:
+		return flags | Primary | Acquired, nil
+	case AlreadyOwner:
+		return flags | Primary, nil
+	case InQueue:
+		return flags | QueuedFor | Acquired, nil
+	}
+	return 0, errorf(ErrExists, "somebody else owns the name %s", s)
 }
 
 // enqueue makes c wait for n, or changes how it waits. Who wants to replace goes before all others

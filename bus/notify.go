@@ -1,5 +1,7 @@
 package bus
 
+import "sync"
+
 // NotificationKind says what happened.
 type NotificationKind uint8
 
@@ -28,6 +30,29 @@ type Notification struct {
 	Kind               NotificationKind
 	Name               string // empty for ids and replies
 	OldOwner, NewOwner ID
+
+	// OldFlags and NewFlags say more of OldOwner and NewOwner, as kdbus does: [NameFlags] with
+	// NameChanged, [ConnFlags] with IDAdded and IDRemoved, otherwise 0.
+	OldFlags, NewFlags uint64
+
+	rendered *sync.Once
+}
+
+// notice is a message of the bus itself in one piece of memory.
+type notice struct {
+	message      Message
+	notification Notification
+	rendered     sync.Once
+}
+
+// notify makes the message for n, which c causes.
+func (c *Conn) notify(dst ID, cookie uint64, n Notification) *Message {
+	made := &notice{notification: n}
+	made.notification.rendered = &made.rendered
+	m := &made.message
+	m.Dst, m.ReplyCookie, m.Notification, m.uid = dst, cookie, &made.notification, c.uid
+	m.Has = ^Parts(0)
+	return m
 }
 
 // subject returns the name that a notification is about.
@@ -44,7 +69,7 @@ func (n *Notification) subject() string {
 // announce broadcasts a notification. Bus.mu is held for writing. c is the connection whose doing
 // it is.
 func (c *Conn) announce(n Notification) {
-	m := &Message{Dst: Broadcast, Notification: &n, uid: c.uid}
+	m := c.notify(Broadcast, 0, n)
 	c.bus.stamp(m)
 	c.showMonitors(nil, m)
 	c.broadcast(nil, nil, m)
@@ -55,7 +80,7 @@ func (c *Conn) announce(n Notification) {
 // always told: it is bounded by the calls that dst may have waiting. A change of a name is dropped,
 // and counted, like a broadcast if dst does not read.
 func (c *Conn) tell(dst *Conn, cookie uint64, n Notification) {
-	m := &Message{Dst: dst.id, ReplyCookie: cookie, Notification: &n, uid: c.uid}
+	m := c.notify(dst.id, cookie, n)
 	c.bus.stamp(m)
 	c.showMonitors(dst, m)
 	how := droppable

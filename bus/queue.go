@@ -1,5 +1,7 @@
 package bus
 
+import "github.com/kdbus-go/kdbus/meta"
+
 // A Receiver is the front-end's end of a connection. The core calls Wake when the queue of the
 // connection has become non-empty, and not again until [Conn.Dequeue] has returned nothing: whoever
 // was woken is the only one who takes messages out, until then. Wake is called without locks by the
@@ -7,6 +9,12 @@ package bus
 // that goes without waiting, and leave the rest to a goroutine of its own.
 type Receiver interface {
 	Wake()
+	// Wanted says which process kinds of metadata somebody on the bus may want of the messages
+	// that the connection's peer sends from now on: with none, what proves who sent a message need
+	// not be asked for. It is called when that changes, by the goroutine of whoever changed it,
+	// for one connection at a time; and by [Conn.Hello] if there are any. Before the first call
+	// nobody wants anything. It must not block and not call back into the bus.
+	Wanted(kinds meta.Kinds)
 }
 
 // queue is the receive queue of a connection. Conn.mu guards it.
@@ -15,6 +23,7 @@ type queue struct {
 	head     int // the next message to take
 	ledger   ledger
 	dropped  uint64 // broadcasts and signals lost for lack of space
+	untold   uint64 // the part of dropped that TakeDropped has not returned yet
 	woken    bool   // a Wake is due or under way
 	closed   bool
 }
@@ -47,6 +56,7 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 	} else if err := q.ledger.charge(&dst.limits.Quota, m.uid, m.size, len(m.FDs)); err != nil {
 		if how == droppable {
 			q.dropped++
+			q.untold++
 		}
 		return err
 	}
@@ -140,6 +150,16 @@ type QueueStats struct {
 	Dropped  uint64 // broadcasts and signals lost so far because the queue was full
 
 	PeakBytes, PeakFDs int // the most that Bytes and FDs have been
+}
+
+// TakeDropped returns how many broadcasts and signals were lost for lack of space since it was
+// called last. It is for whoever delivers, who tells the peer.
+func (c *Conn) TakeDropped() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.queue.untold
+	c.queue.untold = 0
+	return n
 }
 
 // QueueStats returns the state of the receive queue.

@@ -11,7 +11,8 @@ package bus
 type Quota struct {
 	Bytes    int // payload bytes
 	Messages int // messages per user; 0 is no limit
-	FDs      int // file descriptors per user
+	FDs      int // file descriptors per user, memfds of the payload excepted
+	Memfds   int // memfds of the payload per user
 	Fair     bool
 }
 

@@ -185,6 +185,24 @@ func (c *Conn) Undeliverable(m *Message) {
 	messenger.Flush()
 }
 
+// CancelCall gives up the call of c with this cookie, and reports whether there was one. An answer that
+// comes later is refused.
+func (c *Conn) CancelCall(cookie uint64) bool {
+	b := c.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	cancelled := false
+	for key, w := range c.calls {
+		if key.cookie == cookie {
+			c.settle(key)
+			w.callee.disown(w)
+			b.timers.remove(w)
+			cancelled = true
+		}
+	}
+	return cancelled
+}
+
 // PendingCalls returns how many calls of c wait for a reply.
 func (c *Conn) PendingCalls() int {
 	c.bus.mu.RLock()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // A runner is a peer with a goroutine of its own that reads. It checks that the core keeps the contract of Receiver: a Wake whenever
@@ -40,6 +41,8 @@ func run(t *testing.T, b *testBus, read func(r *runner, m *bus.Message)) (r *run
 		running.Wait()
 	}
 }
+
+func (r *runner) Wanted(meta.Kinds) {}
 
 func (r *runner) Wake() {
 	select {

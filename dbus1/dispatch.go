@@ -83,6 +83,7 @@ func (p *peer) fill(m *message, view *matchMessage, h *wire.Header, body []byte,
 	view.reset()
 	view.Header, view.Body, view.Senders, view.Destinations = h, body, senders, destinations
 	m.View = view
+	m.Has = bus.PartView | bus.PartDBus1
 	switch h.Type {
 	case wire.TypeMethodCall:
 		if h.Flags&wire.NoReplyExpected == 0 {

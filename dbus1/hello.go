@@ -32,6 +32,7 @@ func (p *peer) hello(m *message, view *matchMessage, h *wire.Header, body []byte
 		Limits:    &p.server.busLimit,
 		Receiver:  p,
 		Peer:      p,
+		Wants:     bus.PartDBus1,
 	})
 	if errors.Is(err, bus.ErrTooManyConns) {
 		return p.rejectEarly(h, dbusErrorf("LimitsExceeded", "The maximum number of active connections for UID %d has been reached", p.creds.UID))

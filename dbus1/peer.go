@@ -100,6 +100,9 @@ func (p *peer) expectHello() {
 	})
 }
 
+// Wanted implements bus.Receiver. Nothing is collected here yet.
+func (p *peer) Wanted(meta.Kinds) {}
+
 // ready implements socket.
 func (p *peer) ready(events uint32) (started bool) {
 	if events&(unix.EPOLLOUT|hungUp) != 0 {

@@ -32,6 +32,14 @@ func (s *Subscriptions) Collect(src, dst *bus.Conn, m *bus.Message, found []*bus
 // Eavesdroppers implements bus.Index.
 func (s *Subscriptions) Eavesdroppers() int { return s.index.eavesdroppers() }
 
+// Needs implements bus.Index.
+func (s *Subscriptions) Needs() bus.Parts {
+	if s.index.len() == 0 {
+		return 0
+	}
+	return bus.PartView
+}
+
 // Forget implements bus.Index.
 func (s *Subscriptions) Forget(c *bus.Conn) { s.index.removeAll(c) }
 
@@ -118,6 +126,14 @@ func (f monitorFilter) Match(src, dst *bus.Conn, m *bus.Message) bool {
 		}
 	}
 	return false
+}
+
+// Needs implements bus.Filter.
+func (f monitorFilter) Needs() bus.Parts {
+	if len(f) == 0 {
+		return 0
+	}
+	return bus.PartView
 }
 
 // viewOf returns m as match rules see it. For a message that comes from its peer the front-end has
