@@ -108,6 +108,10 @@ type Extra struct {
 	// was made: kdbus.match(7).
 	Bloom           []byte
 	BloomGeneration uint64
+
+	// Form is the message as the front-end of its sender has it, for receivers that have the same
+	// one; nil if there is none. It does not change once sent.
+	Form any
 }
 
 // A Segment is a piece of payload: Bytes, or a range of a memfd, or (if it is neither) Size zeros.
