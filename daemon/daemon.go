@@ -13,6 +13,7 @@ import (
 	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/dbus1"
+	"github.com/kdbus-go/kdbus/transport"
 )
 
 // Config says what bus to start. The zero value is a bus at [DefaultAddress] with
@@ -137,7 +138,7 @@ func (d *Daemon) open(l *listener) {
 	go func() {
 		defer close(o.served)
 		err := d.server.Serve(l.UnixListener, o.guid)
-		if errors.Is(err, dbus1.ErrServerClosed) {
+		if errors.Is(err, transport.ErrServerClosed) {
 			return
 		}
 		d.fail.Do(func() {

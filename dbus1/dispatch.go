@@ -13,24 +13,28 @@ const driverName = "org.freedesktop.DBus"
 
 var errNotHello = errors.New("the first message is not a call of org.freedesktop.DBus.Hello")
 
-// message is a bus.Message of a D-Bus 1 peer: one piece of memory for all that every message needs.
+// message is a bus.Message in the form of D-Bus 1: one piece of memory for all that every message needs.
 type message struct {
 	bus.Message
 	pieces [2][]byte
 }
 
-// message handles one complete message. buf lends space for what is only needed meanwhile. An error
-// is a reason to disconnect the peer.
-//
-// raw is part of buf, and valid during the call only, unless it is owned: then it is the message's
-// to keep, and free, if not nil, is called when the message is gone.
-func (p *peer) message(buf *readBuffer, raw []byte, owned bool, free func()) error {
+func newMessage() *message {
 	m := new(message)
+	m.Has = bus.PartView | bus.PartDBus1
+	return m
+}
+
+// message handles one complete message: see transport.Protocol for raw, owned and free. An error is a
+// reason to disconnect the peer.
+func (p *peer) message(s *scratch, raw []byte, owned bool, free func()) error {
+	m := newMessage()
+	m.Maker = p
 	if free != nil {
 		m.Free = free
 	}
 	defer m.Release()
-	h := &buf.parsed
+	h := &s.header
 	bodyAt, err := h.Parse(raw)
 	if err != nil {
 		return err
@@ -42,13 +46,10 @@ func (p *peer) message(buf *readBuffer, raw []byte, owned bool, free func()) err
 	if m.FDs, err = p.claimFDs(h.UnixFDs); err != nil {
 		return err
 	}
-	p.stats.messages.Add(1)
-	p.stats.bytes.Add(uint64(len(raw)))
-	p.stats.fds.Add(uint64(h.UnixFDs))
 	if p.conn == nil {
-		return p.hello(m, &buf.view, h, body)
+		return p.hello(m, &s.view, h, body)
 	}
-	p.fill(m, &buf.view, h, body, owned)
+	p.fill(m, &s.view, h, body, owned)
 	if len(raw) > wire.MaxArraySize {
 		// The sender's name makes the header longer. Nobody would take a message that is too long,
 		// and blame the bus.
@@ -57,7 +58,7 @@ func (p *peer) message(buf *readBuffer, raw []byte, owned bool, free func()) err
 		}
 	}
 	err = p.route(m, h, body)
-	m.View, m.DstName = nil, "" // in buf, which a message that waits in some queue must not keep
+	m.View, m.DstName = nil, "" // in s, which a message that waits in some queue must not keep
 	return err
 }
 
@@ -83,7 +84,6 @@ func (p *peer) fill(m *message, view *matchMessage, h *wire.Header, body []byte,
 	view.reset()
 	view.Header, view.Body, view.Senders, view.Destinations = h, body, senders, destinations
 	m.View = view
-	m.Has = bus.PartView | bus.PartDBus1
 	switch h.Type {
 	case wire.TypeMethodCall:
 		if h.Flags&wire.NoReplyExpected == 0 {
@@ -113,11 +113,11 @@ func (p *peer) route(m *message, h *wire.Header, body []byte) error {
 		// tells the sender more.
 		return p.fail(h, errUnknownType)
 	case h.Destination == driverName:
-		return p.callDriver(m, h, body)
+		return p.callDriver(&m.Message, h, body)
 	case h.Destination == "" && h.Type == wire.TypeSignal:
 		m.Dst = bus.Broadcast
 	case h.Destination == "":
-		return p.unaddressed(m, h, body)
+		return p.unaddressed(&m.Message, h, body)
 	case wire.IsUniqueName(h.Destination):
 		m.Dst = parseUniqueName(h.Destination)
 	default:
@@ -145,10 +145,7 @@ func parseUniqueName(s string) bus.ID {
 	return bus.ID(id)
 }
 
-// refused answers a message that the bus did not take.
-func (p *peer) refused(h *wire.Header, err error) error {
-	if errors.Is(err, bus.ErrMonitor) || errors.Is(err, bus.ErrDisconnected) {
-		return err
-	}
-	return p.fail(h, p.dbusError(h, err))
+// isDisconnect reports whether what the core has to say ends the connection.
+func isDisconnect(err error) bool {
+	return errors.Is(err, bus.ErrMonitor) || errors.Is(err, bus.ErrDisconnected)
 }

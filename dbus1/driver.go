@@ -3,7 +3,6 @@ package dbus1
 import (
 	"cmp"
 	"errors"
-	"fmt"
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/wire"
@@ -79,16 +78,16 @@ func init() {
 
 // call is a method call to the driver, while it is being answered.
 type call struct {
-	peer   *peer
+	peer   *party
 	server *Server
 	header *wire.Header
 	body   []byte
 }
 
 // callDriver handles a message to the driver.
-func (p *peer) callDriver(m *message, h *wire.Header, body []byte) error {
+func (p *party) callDriver(m *bus.Message, h *wire.Header, body []byte) error {
 	m.DstName = driverName
-	if err := p.conn.SendToBus(&m.Message); err != nil {
+	if err := p.conn.SendToBus(m); err != nil {
 		return p.refused(h, err)
 	}
 	switch h.Type {
@@ -99,6 +98,13 @@ func (p *peer) callDriver(m *message, h *wire.Header, body []byte) error {
 	}
 	c := &call{peer: p, server: p.server, header: h, body: body}
 	return c.result(c.dispatch())
+}
+
+// Call handles a message to the driver of a peer that uses another front-end, in its form as a D-Bus
+// 1 message: h is its header, with the sender that it truly has, body its body, which is valid. Answers are
+// delivered in the same form. An error is a reason to disconnect the peer.
+func (s *Server) Call(c *bus.Conn, m *bus.Message, h *wire.Header, body []byte) error {
+	return (&party{server: s, conn: c, name: c.UniqueName(), cookie: m.Cookie}).callDriver(m, h, body)
 }
 
 // result answers with err if that is one that the caller should see; others end the connection.
@@ -139,20 +145,15 @@ func (c *call) dispatch() error {
 func (c *call) check(m *method, canonical bool) error {
 	switch {
 	case m.privileged && !c.peer.privileged():
+		creds := c.peer.creds()
 		return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (uid=%d pid=%d) with uid %d",
-			m.name, c.peer.name, c.peer.creds.UID, c.peer.creds.PID, c.peer.creds.UID)
+			m.name, c.peer.name, creds.UID, creds.PID, creds.UID)
 	case !(canonical || m.anyPath):
 		return dbusErrorf("AccessDenied", "Method '%s' is only available at the canonical object path '%s'", m.name, driverPath)
 	case c.header.Signature != m.in:
 		return dbusErrorf("InvalidArgs", "Call to %s has wrong args (%s, expected %s)\n", m.name, c.header.Signature, m.in)
 	}
 	return nil
-}
-
-// privileged reports whether the peer may do what concerns all others: it is root, or the user who
-// runs the bus.
-func (p *peer) privileged() bool {
-	return p.known && (p.creds.UID == 0 || p.creds.UID == p.server.uid)
 }
 
 // args reads the arguments of the call, whose signature has been checked.
@@ -169,65 +170,12 @@ func (c *call) reply(values ...any) error {
 	return c.peer.reply(c.header, values...)
 }
 
-// driverSerial is the serial of all messages of the driver: nobody answers them.
-const driverSerial uint32 = 1<<32 - 1
-
-// reply answers the call h with values.
-func (p *peer) reply(h *wire.Header, values ...any) error {
-	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, values...)
-	if err != nil {
-		return fmt.Errorf("answer %s: %w", h.Member, err)
-	}
-	return p.deliver(&wire.Header{
-		Type:        wire.TypeMethodReturn,
-		Flags:       wire.NoReplyExpected,
-		ReplySerial: h.Serial,
-		Signature:   string(signature),
-	}, body, nil)
-}
-
-// fail answers the message h with an error.
-func (p *peer) fail(h *wire.Header, e *Error) error {
-	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, e.Message)
-	if err != nil {
-		return fmt.Errorf("answer with %s: %w", e.Name, err)
-	}
-	return p.deliver(&wire.Header{
-		Type:        wire.TypeError,
-		Flags:       wire.NoReplyExpected,
-		ErrorName:   e.Name,
-		ReplySerial: h.Serial,
-		Signature:   string(signature),
-	}, body, nil)
-}
-
-// deliver queues a message of the driver, with the descriptors fds, for the peer.
-func (p *peer) deliver(h *wire.Header, body []byte, fds []int) error {
-	h.Order = wire.LittleEndian
-	h.Sender = driverName
-	h.Destination = p.name
-	h.Serial = driverSerial
-	h.BodySize = uint32(len(body))
-	h.UnixFDs = uint32(len(fds))
-	m := new(message)
-	defer m.Release()
-	m.FDs = fds
-	m.pieces[0] = append(h.Append(make([]byte, 0, headerBound(h)+len(body))), body...)
-	m.Payload = m.pieces[:1]
-	m.Cookie = uint64(driverSerial)
-	m.ReplyCookie = uint64(h.ReplySerial)
-	if err := p.conn.Deliver(&m.Message); err != nil {
-		return fmt.Errorf("the peer does not read what it asked for: %w", err)
-	}
-	return nil
-}
-
 // unaddressed handles a message without destination that is not a signal. libdbus, and thus
 // dbus-daemon, takes such a call as meant for the other end of the socket, which knows the
 // interface Peer and nothing else.
-func (p *peer) unaddressed(m *message, h *wire.Header, body []byte) error {
+func (p *party) unaddressed(m *bus.Message, h *wire.Header, body []byte) error {
 	m.DstName = driverName
-	if err := p.conn.SendToBus(&m.Message); err != nil {
+	if err := p.conn.SendToBus(m); err != nil {
 		return p.refused(h, err)
 	}
 	if h.Type != wire.TypeMethodCall {

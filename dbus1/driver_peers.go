@@ -3,16 +3,23 @@ package dbus1
 import (
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kdbus-go/kdbus/bus"
-	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
 // What the driver tells about peers: who they are, as the kernel has it.
 
+// nameOwner is a connection that has a name.
+type nameOwner struct {
+	conn *bus.Conn
+	Identity
+}
+
 // named reads the one argument of the call, a bus name, and finds who has it. self is true if that
 // is the driver. what is wanted of it, for the error.
-func (c *call) named(what string) (name string, owner *peer, self bool, err error) {
+func (c *call) named(what string) (name string, owner *nameOwner, self bool, err error) {
 	if err := c.args(&name); err != nil {
 		return "", nil, false, err
 	}
@@ -23,7 +30,7 @@ func (c *call) named(what string) (name string, owner *peer, self bool, err erro
 	if conn == nil {
 		return "", nil, false, dbusErrorf("NameHasNoOwner", "Could not get %s of name '%s': no such name", what, name)
 	}
-	return name, conn.Peer().(*peer), false, nil
+	return name, &nameOwner{conn, identityOf(conn)}, false, nil
 }
 
 func getConnectionUnixUser(c *call) error {
@@ -32,11 +39,11 @@ func getConnectionUnixUser(c *call) error {
 	case err != nil:
 		return err
 	case self:
-		return c.reply(c.server.uid)
-	case !owner.known:
+		return c.reply(c.server.UID())
+	case !owner.Known():
 		return dbusErrorf("Failed", "Could not determine UID for '%s'", name)
 	}
-	return c.reply(owner.creds.UID)
+	return c.reply(owner.Creds().UID)
 }
 
 func getConnectionUnixProcessID(c *call) error {
@@ -46,10 +53,10 @@ func getConnectionUnixProcessID(c *call) error {
 		return err
 	case self:
 		return c.reply(uint32(os.Getpid()))
-	case owner.creds.PID == 0:
+	case owner.Creds().PID == 0:
 		return dbusErrorf("UnixProcessIdUnknown", "Could not determine PID for '%s'", name)
 	}
-	return c.reply(owner.creds.PID)
+	return c.reply(owner.Creds().PID)
 }
 
 // getAdtAuditSessionData: only Solaris has such data.
@@ -67,7 +74,7 @@ func getConnectionSELinuxSecurityContext(c *call) error {
 		return err
 	}
 	if !self && selinux() {
-		if label := owner.securityLabel(); label != "" {
+		if label := owner.SecurityLabel(); label != "" {
 			return c.reply([]byte(label))
 		}
 	}
@@ -93,32 +100,34 @@ func getConnectionCredentials(c *call) error {
 	}
 	if self {
 		set("ProcessID", "u", uint32(os.Getpid()))
-		set("UnixUserID", "u", c.server.uid)
+		set("UnixUserID", "u", c.server.UID())
 		return c.reply(credentials)
 	}
-	if owner.creds.PID != 0 {
-		set("ProcessID", "u", owner.creds.PID)
+	if owner.Creds().PID != 0 {
+		set("ProcessID", "u", owner.Creds().PID)
 	}
-	if owner.known {
-		set("UnixUserID", "u", owner.creds.UID)
-		if groups, ok := owner.groups(); ok {
+	if owner.Known() {
+		set("UnixUserID", "u", owner.Creds().UID)
+		if groups, ok := owner.Groups(); ok {
 			set("UnixGroupIDs", "au", groups)
 		}
 	}
-	if label := owner.securityLabel(); label != "" {
+	if label := owner.SecurityLabel(); label != "" {
 		// The label is bytes, ended by a NUL that counts.
 		set("LinuxSecurityLabel", "ay", append([]byte(label), 0))
 	}
 	var fds []int
-	if c.peer.takesFDs {
-		if fd, ok := owner.pidfd(); ok {
+	if c.peer.conn.AcceptFDs() {
+		if fd, ok := owner.PIDFD(); ok {
 			set("ProcessFD", "h", wire.UnixFD(0))
 			fds = []int{fd}
 		}
 	}
 	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, credentials)
 	if err != nil {
-		closeAll(fds)
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
 		return err
 	}
 	return c.peer.deliver(&wire.Header{
@@ -128,48 +137,3 @@ func getConnectionCredentials(c *call) error {
 		Signature:   string(signature),
 	}, body, fds)
 }
-
-// The following ask the kernel about the peer's socket, which is possible while the peer is
-// connected.
-
-// groups returns the primary and the supplementary groups that the peer had when it connected.
-func (p *peer) groups() (groups []uint32, ok bool) {
-	if !p.acquire() {
-		return nil, false
-	}
-	defer p.release()
-	groups, err := meta.Socket(p.fd).Groups()
-	if err != nil {
-		return nil, false
-	}
-	for _, g := range groups {
-		if g == p.creds.GID {
-			return groups, true
-		}
-	}
-	return append([]uint32{p.creds.GID}, groups...), true
-}
-
-func (p *peer) securityLabel() string {
-	if !p.acquire() {
-		return ""
-	}
-	defer p.release()
-	label, err := meta.Socket(p.fd).SecurityLabel()
-	if err != nil {
-		return ""
-	}
-	return label
-}
-
-// pidfd returns a new pidfd of the peer's process.
-func (p *peer) pidfd() (fd int, ok bool) {
-	if !p.acquire() {
-		return -1, false
-	}
-	defer p.release()
-	fd, err := meta.Socket(p.fd).PIDFD()
-	return fd, err == nil
-}
-
-var _ bus.Receiver = (*peer)(nil)

@@ -43,7 +43,7 @@ var errorNames = map[syscall.Errno]string{
 }
 
 // dbusError turns an error of the core about the message h into what its sender is told.
-func (p *peer) dbusError(h *wire.Header, err error) *Error {
+func (p *party) dbusError(h *wire.Header, err error) *Error {
 	var own *Error
 	if errors.As(err, &own) {
 		return own
@@ -78,13 +78,14 @@ func (p *peer) dbusError(h *wire.Header, err error) *Error {
 
 // complain words the refusal of a message as dbus-daemon does, for whoever reads it by eye or by
 // pattern, and adds the reason.
-func (p *peer) complain(h *wire.Header, name, complaint string, reason *bus.Error) *Error {
+func (p *party) complain(h *wire.Header, name, complaint string, reason *bus.Error) *Error {
 	unset := func(s string) string {
 		if s == "" {
 			return "(unset)"
 		}
 		return s
 	}
+	creds := p.creds()
 	return dbusErrorf(name, "%s, 0 matched rules; type=\"%s\", sender=\"%s\" (uid=%d pid=%d) interface=\"%s\" member=\"%s\" error name=\"%s\" requested_reply=\"0\" destination=\"%s\" (%s)",
-		complaint, h.Type, p.name, p.creds.UID, p.creds.PID, unset(h.Interface), unset(h.Member), unset(h.ErrorName), h.Destination, reason.Detail)
+		complaint, h.Type, p.name, creds.UID, creds.PID, unset(h.Interface), unset(h.Member), unset(h.ErrorName), h.Destination, reason.Detail)
 }

@@ -2,9 +2,10 @@ package dbus1
 
 import (
 	"errors"
-	"syscall"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/transport"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -25,29 +26,22 @@ func (p *peer) hello(m *message, view *matchMessage, h *wire.Header, body []byte
 	if h.Signature != "" {
 		return p.rejectEarly(h, dbusErrorf("InvalidArgs", "Call to %s has wrong args (%s, expected %s)\n", h.Member, h.Signature, ""))
 	}
-	conn, err := p.server.config.Endpoint.Connect(bus.ConnConfig{
-		UID:       p.creds.UID,
-		AcceptFDs: p.takesFDs,
-		TellOwn:   true,
-		Limits:    &p.server.busLimit,
-		Receiver:  p,
-		Peer:      p,
-		Wants:     bus.PartDBus1,
+	conn, err := p.Join(bus.ConnConfig{
+		AcceptFDs:  p.TakesFDs(),
+		TellOwn:    true,
+		Limits:     &p.server.busLimit,
+		Wants:      bus.PartDBus1,
+		AttachSend: meta.AllKinds, // D-Bus 1 has no word for less
 	})
-	if errors.Is(err, bus.ErrTooManyConns) {
-		return p.rejectEarly(h, dbusErrorf("LimitsExceeded", "The maximum number of active connections for UID %d has been reached", p.creds.UID))
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, bus.ErrTooManyConns):
+		return p.rejectEarly(h, dbusErrorf("LimitsExceeded", "The maximum number of active connections for UID %d has been reached", p.Creds().UID))
+	case errors.Is(err, transport.ErrTooManyPeers):
+		return p.rejectEarly(h, errTooManyConnections)
+	case err != nil:
 		return err
 	}
-	if err := p.server.completed(); err != nil {
-		conn.Close()
-		return p.rejectEarly(h, errTooManyConnections)
-	}
-	p.complete = true
-	p.deadline.Stop()
-	p.deadline = nil
-	p.conn, p.name = conn, conn.UniqueName()
+	p.party.conn, p.name = conn, conn.UniqueName()
 	p.fill(m, view, h, body, false)
 	m.DstName = driverName
 	if err := conn.SendToBus(&m.Message); err != nil {
@@ -80,12 +74,5 @@ func (p *peer) rejectEarly(h *wire.Header, e *Error) error {
 	if err != nil {
 		return err
 	}
-	return p.writeEarly(b)
-}
-
-// writeEarly writes to a peer that is not on the bus yet. Such answers are few and short: a socket
-// that has no space for one belongs to a peer that does not read.
-func (p *peer) writeEarly(b []byte) error {
-	_, err := syscall.Write(p.fd, b)
-	return err
+	return p.WriteEarly(b)
 }

@@ -37,7 +37,7 @@ import (
 type matchIndex struct {
 	seed  maphash.Seed
 	files [numAudiences]matchFile
-	subs  map[*bus.Conn][]*subscription // in the order they were added
+	subs  map[*bus.Conn]*subscriber
 	total int
 	heard int // subscriptions to rules that eavesdrop
 }
@@ -93,63 +93,90 @@ type filedRule struct {
 	group, bucket uint64
 }
 
+// subscriber is a connection that has, or has had, subscriptions.
+type subscriber struct {
+	list []*subscription // in the order they were added
+	peak int             // the most that list has held
+}
+
 // subscription is one call of AddMatch that no RemoveMatch has undone.
 type subscription struct {
-	conn  *bus.Conn
-	filed *filedRule
-	pos   int // in filed.subs
+	conn   *bus.Conn
+	filed  *filedRule
+	pos    int     // in filed.subs
+	cookie *uint64 // by which it is removed; nil: by its rule
 }
 
 func newMatchIndex() *matchIndex {
-	x := &matchIndex{seed: maphash.MakeSeed(), subs: make(map[*bus.Conn][]*subscription)}
+	x := &matchIndex{seed: maphash.MakeSeed(), subs: make(map[*bus.Conn]*subscriber)}
 	for i := range x.files {
 		x.files[i] = matchFile{groups: make(map[uint64]*matchGroup), buckets: make(map[uint64]*filedRule)}
 	}
 	return x
 }
 
-// add subscribes c to what rule matches. A connection may have the same rule any
-// number of times.
-func (x *matchIndex) add(c *bus.Conn, rule *MatchRule) {
+// add subscribes c to what rule matches. A connection may have the same rule any number of times.
+// With a cookie, removeCookie undoes it; else remove.
+func (x *matchIndex) add(c *bus.Conn, rule *MatchRule, cookie *uint64) {
 	f := x.find(rule)
 	if f == nil {
 		f = x.file(rule)
 	}
-	s := &subscription{conn: c, filed: f, pos: len(f.subs)}
+	own := x.subs[c]
+	if own == nil {
+		own = new(subscriber)
+		x.subs[c] = own
+	}
+	s := &subscription{conn: c, filed: f, pos: len(f.subs), cookie: cookie}
 	f.subs = append(f.subs, s)
-	x.subs[c] = append(x.subs[c], s)
+	own.list = append(own.list, s)
+	own.peak = max(own.peak, len(own.list))
 	x.total++
 	if rule.eavesdrop {
 		x.heard++
 	}
 }
 
-// remove undoes one add of an equal rule. It reports whether there was one.
+// remove undoes one add of an equal rule without a cookie. It reports whether there was one.
 func (x *matchIndex) remove(c *bus.Conn, rule *MatchRule) bool {
-	f := x.find(rule)
-	if f == nil {
+	f, own := x.find(rule), x.subs[c]
+	if f == nil || own == nil {
 		return false
 	}
-	own := x.subs[c]
-	i := slices.IndexFunc(own, func(s *subscription) bool { return s.filed == f })
+	i := slices.IndexFunc(own.list, func(s *subscription) bool { return s.filed == f && s.cookie == nil })
 	if i < 0 {
 		return false
 	}
-	x.unsubscribe(own[i])
-	if own = slices.Delete(own, i, i+1); len(own) > 0 {
-		x.subs[c] = own
-	} else {
-		delete(x.subs, c)
-	}
+	x.unsubscribe(own.list[i])
+	own.list = slices.Delete(own.list, i, i+1)
 	return true
 }
 
-// removeAll undoes every add of c.
-func (x *matchIndex) removeAll(c *bus.Conn) {
-	for _, s := range x.subs[c] {
-		x.unsubscribe(s)
+// removeCookie undoes every add with this cookie. It reports whether there was one.
+func (x *matchIndex) removeCookie(c *bus.Conn, cookie uint64) bool {
+	own := x.subs[c]
+	if own == nil {
+		return false
 	}
-	delete(x.subs, c)
+	before := len(own.list)
+	own.list = slices.DeleteFunc(own.list, func(s *subscription) bool {
+		if s.cookie == nil || *s.cookie != cookie {
+			return false
+		}
+		x.unsubscribe(s)
+		return true
+	})
+	return len(own.list) < before
+}
+
+// removeAll undoes every add of c, and forgets it.
+func (x *matchIndex) removeAll(c *bus.Conn) {
+	if own := x.subs[c]; own != nil {
+		for _, s := range own.list {
+			x.unsubscribe(s)
+		}
+		delete(x.subs, c)
+	}
 }
 
 // collect appends the connections that subscribed to m to dst and returns it. A
@@ -168,15 +195,22 @@ func (x *matchIndex) eavesdroppers() int { return x.heard }
 // len returns how many subscriptions there are.
 func (x *matchIndex) len() int { return x.total }
 
-// count returns how many subscriptions c has.
-func (x *matchIndex) count(c *bus.Conn) int { return len(x.subs[c]) }
+// count returns how many subscriptions c has, and the most it has had.
+func (x *matchIndex) count(c *bus.Conn) (now, peak int) {
+	if own := x.subs[c]; own != nil {
+		return len(own.list), own.peak
+	}
+	return 0, 0
+}
 
 // rules returns the rules of c in their canonical form, in the order they were
 // added.
 func (x *matchIndex) rules(c *bus.Conn) []string {
 	var texts []string
-	for _, s := range x.subs[c] {
-		texts = append(texts, s.filed.rule.String())
+	if own := x.subs[c]; own != nil {
+		for _, s := range own.list {
+			texts = append(texts, s.filed.rule.String())
+		}
 	}
 	return texts
 }

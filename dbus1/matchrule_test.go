@@ -416,7 +416,7 @@ func FuzzParseMatchRule(f *testing.F) {
 			m.Header.Signature, m.Body = string(sig), body
 		}
 		x := newMatchIndex()
-		x.add(nil, rule)
+		x.add(nil, rule, nil)
 		if found := x.collect(m, nil); rule.matches(m) != (len(found) == 1) {
 			t.Fatalf("%q: matches is %v, the index finds %d", text, rule.matches(m), len(found))
 		}

@@ -5,6 +5,14 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
+// payload returns the pieces of m as D-Bus 1 has them.
+func payload(m *bus.Message) [][]byte {
+	if m.Notification != nil {
+		return m.Render(renderNotification)
+	}
+	return m.Payload
+}
+
 // renderNotification makes the D-Bus message for something that the core reports: a signal of the
 // driver, or the error that ends a call.
 func renderNotification(m *bus.Message) []byte {

@@ -1,174 +1,79 @@
 package dbus1
 
 import (
-	"errors"
-	"io"
-	"runtime"
-	"sync/atomic"
-	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
+	"fmt"
+	"sync"
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/transport"
+	"github.com/kdbus-go/kdbus/wire"
 )
 
-// peer is one connected program. Whoever has the turn reads from it and dispatches what was read:
-// that goroutine alone touches the fields in question. The socket is also written to by the
-// goroutines of those who send to the peer; it is closed when the last of them lets go of it.
+// peer is one D-Bus 1 program: the transport.Protocol of its connection.
 type peer struct {
-	server *Server
-	id     uint64 // for the poller
-	fd     int
-	users  atomic.Int32 // of fd: the reader and whoever writes
-	turn   turn
-
-	creds    meta.Creds
-	known    bool        // creds are the peer's: it is not anonymous
-	takesFDs bool        // as negotiated
-	complete bool        // it has said Hello, and the server has counted it
-	auth     *sasl       // nil once the peer is authenticated
-	deadline *time.Timer // for saying Hello; nil afterwards
-	conn     *bus.Conn   // nil before Hello
-	name     string      // the unique name, once there is conn
-
-	in  reader
-	out writer
-	end error // why reading ended
-
-	stats     traffic
-	peakRules int // the most match rules at a time; guarded by the lock of the bus
+	*transport.Peer
+	party
 }
 
-// traffic counts what a peer sent; atomic, since others may ask.
-type traffic struct {
-	messages, bytes, fds atomic.Uint64
-}
+// HeaderSize implements transport.Protocol.
+func (p *peer) HeaderSize() int { return wire.HeaderFixedSize }
 
-// newPeer makes a peer of a connected socket, which it owns unless there is an error.
-func newPeer(s *Server, fd int, guid string) (*peer, error) {
-	creds, err := meta.Socket(fd).Creds()
-	if err != nil {
-		return nil, err
+// FrameSize implements transport.Protocol: a frame is a message.
+func (p *peer) FrameSize(b []byte) (int, error) {
+	size, err := wire.MessageSize(b)
+	if err == nil && size > p.server.limits.MaxMessageSize {
+		err = fmt.Errorf("a message of %d bytes is longer than max_message_size=%d", size, p.server.limits.MaxMessageSize)
 	}
-	p := &peer{server: s, fd: fd, creds: creds}
-	p.users.Store(1)
-	p.auth = newSASL(saslConfig{
-		ServerGUID: guid,
-		External:   true,
-		Anonymous:  s.config.AllowAnonymous,
-		UnixFD:     true,
-	}, creds.UID, true)
-	return p, nil
+	return size, err
 }
 
-// acquire takes hold of the socket; false means that it is closed.
-func (p *peer) acquire() bool {
-	for {
-		n := p.users.Load()
-		if n == 0 {
-			return false
-		}
-		if p.users.CompareAndSwap(n, n+1) {
-			return true
+// MaxFDs implements transport.Protocol.
+func (p *peer) MaxFDs() int { return p.server.limits.MaxMessageFDs }
+
+// Frame implements transport.Protocol.
+func (p *peer) Frame(raw []byte, owned bool, free func()) error {
+	s := scratches.Get().(*scratch)
+	err := p.message(s, raw, owned, free)
+	scratches.Put(s)
+	return err
+}
+
+// Encode implements transport.Protocol.
+func (p *peer) Encode(e *transport.Encoding, m *bus.Message) {
+	e.Pieces(payload(m))
+	e.FDs(m.FDs...)
+}
+
+// Make implements bus.Maker.
+func (p *peer) Make(m *bus.Message, missing bus.Parts) {
+	if kinds := meta.Kinds(missing & bus.PartsMetadata); kinds != 0 {
+		if data := p.Collect(kinds); data.Has != 0 {
+			m.Meta = &data
 		}
 	}
-}
-
-// release lets go of the socket.
-func (p *peer) release() {
-	if p.users.Add(-1) == 0 {
-		unix.Close(p.fd)
+	if view, ok := m.View.(*matchMessage); ok && missing&bus.PartBloom != 0 && p.server.config.Bloom != nil {
+		m.Extra = &bus.Extra{Bloom: p.server.config.Bloom(view.Header, view.Body)}
 	}
 }
 
-// hangUp ends the connection, from any goroutine: reading and writing fail from now on.
-func (p *peer) hangUp() {
-	if p.acquire() {
-		unix.Shutdown(p.fd, unix.SHUT_RDWR)
-		p.release()
-	}
+// scratch is space for what is only needed while a message is handled.
+type scratch struct {
+	header wire.Header
+	view   matchMessage // the same, for match rules
 }
 
-// expectHello gives the peer a limited time to say Hello.
-func (p *peer) expectHello() {
-	p.deadline = time.AfterFunc(p.server.limits.AuthTimeout, func() {
-		p.server.blame.warn(p.server.log, "disconnecting a peer that has not said Hello in time",
-			"pid", p.creds.PID, "uid", p.creds.UID, "auth_timeout", p.server.limits.AuthTimeout)
-		p.hangUp()
-	})
-}
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
 
-// Wanted implements bus.Receiver. Nothing is collected here yet.
-func (p *peer) Wanted(meta.Kinds) {}
-
-// ready implements socket.
-func (p *peer) ready(events uint32) (started bool) {
-	if events&(unix.EPOLLOUT|hungUp) != 0 {
-		started = p.writable()
+// claimFDs takes the descriptors that a message says it comes with.
+func (p *peer) claimFDs(n uint32) ([]int, error) {
+	switch {
+	case n == 0:
+		return nil, nil
+	case !p.TakesFDs():
+		return nil, fmt.Errorf("a message should come with %d file descriptors, which were not negotiated", n)
+	case n > uint32(p.server.limits.MaxMessageFDs):
+		return nil, fmt.Errorf("a message comes with %d file descriptors (max_message_unix_fds=%d)", n, p.server.limits.MaxMessageFDs)
 	}
-	news := uint32(turnNews)
-	if events&hungUp != 0 {
-		news |= turnHangUp
-	}
-	if events&(unix.EPOLLIN|hungUp) == 0 || !p.turn.take(news) {
-		return started
-	}
-	if p.read(readsPerTurn) {
-		return started
-	}
-	go func() {
-		for !p.read(readsPerTurn) {
-			runtime.Gosched()
-		}
-	}()
-	return true
-}
-
-// read reads and dispatches while there is something, up to budget batches. It returns true when it
-// has given the turn back or the peer has left, and false if there may be more. The caller has the
-// turn.
-func (p *peer) read(budget int) (done bool) {
-	for {
-		toEnd := p.turn.news()&turnHangUp != 0
-		for drained := false; !drained; budget-- {
-			if budget == 0 {
-				p.turn.take(turnNews)
-				if toEnd {
-					p.turn.take(turnHangUp)
-				}
-				return false
-			}
-			drained = p.readBatch(toEnd)
-			if p.end != nil {
-				p.leave()
-				return true
-			}
-		}
-		if p.turn.end() {
-			return true
-		}
-	}
-}
-
-// leave takes the peer off the bus. The turn is never given back.
-func (p *peer) leave() {
-	unix.Shutdown(p.fd, unix.SHUT_RDWR)
-	if p.deadline != nil {
-		p.deadline.Stop()
-	}
-	if p.end != nil && !errors.Is(p.end, io.EOF) && !errors.Is(p.end, syscall.ECONNRESET) && !errors.Is(p.end, syscall.EPIPE) {
-		p.server.blame.warn(p.server.log, "disconnecting a peer", "reason", p.end, "name", p.name, "pid", p.creds.PID, "uid", p.creds.UID)
-	}
-	p.server.poller.remove(p.id)
-	p.server.hold(p.creds.UID, -p.in.got)
-	p.in.drop()
-	p.stopWriting()
-	if p.conn != nil {
-		p.conn.Close()
-		p.conn.Flush()
-	}
-	p.release()
-	p.server.remove(p) // lets others in, for whom there is a file descriptor now
+	return p.ClaimFDs(n)
 }

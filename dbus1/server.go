@@ -1,18 +1,14 @@
 package dbus1
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/transport"
+	"github.com/kdbus-go/kdbus/wire"
 )
 
 // Limits of a server. Zero values mean the defaults, which are those of dbus-daemon's session bus
@@ -44,26 +40,24 @@ type Limits struct {
 	MaxPendingReplies int // max_replies_per_connection, 50,000
 }
 
+// maxFDsPerMessage is the kernel's limit of descriptors that travel together (SCM_MAX_FD).
+const maxFDsPerMessage = 253
+
+// withDefaults leaves those of the transport to it.
 func (l Limits) withDefaults() Limits {
 	set := func(v *int, def int) {
 		if *v == 0 {
 			*v = def
 		}
 	}
-	set(&l.MaxIncompleteConnections, 10_000)
-	set(&l.MaxConnections, 100_000)
 	set(&l.MaxMessageSize, 128<<20)
 	set(&l.MaxMessageFDs, 16)
-	l.MaxMessageFDs = min(l.MaxMessageFDs, maxFDsPerRead)
-	set(&l.MaxIncomingBytes, 1_000_000_000)
+	l.MaxMessageFDs = min(l.MaxMessageFDs, maxFDsPerMessage)
 	set(&l.MaxQueueBytes, 127<<20)
 	set(&l.MaxQueueFDs, 64)
 	set(&l.MaxNames, 50_000)
 	set(&l.MaxMatchRules, 50_000)
 	set(&l.MaxPendingReplies, 50_000)
-	if l.AuthTimeout == 0 {
-		l.AuthTimeout = 30 * time.Second
-	}
 	return l
 }
 
@@ -72,8 +66,14 @@ type Config struct {
 	// Endpoint is the door to the bus that the server opens. Its bus must have Subscriptions among
 	// its indexes.
 	Endpoint *bus.Endpoint
-	// Subscriptions are the match rules of the bus's D-Bus 1 peers.
+	// Subscriptions are the match rules of the bus.
 	Subscriptions *Subscriptions
+	// Native makes the protocol of peers that ask for kdbus instead of D-Bus 1. It may be nil: then
+	// none can.
+	Native func(*transport.Peer) transport.Protocol
+	// Bloom returns the bloom filter of a signal, which those who subscribe by bloom masks are
+	// found by. Nil: nobody does.
+	Bloom func(h *wire.Header, body []byte) []byte
 	// Log gets what an administrator should know, rate-limited where peers could flood it. Nil
 	// discards.
 	Log *slog.Logger
@@ -87,177 +87,57 @@ type Config struct {
 	Limits         Limits
 }
 
-// A Server speaks D-Bus 1 to the peers of one endpoint. Safe for concurrent use.
+// A Server speaks D-Bus 1 to the peers of one endpoint, and hands those over who ask for kdbus. It is
+// the driver for all peers of the bus: see Call. Safe for concurrent use.
 type Server struct {
+	*transport.Server
 	config   Config
-	poller   *poller
 	limits   Limits
 	bus      *bus.Bus
 	busLimit bus.Limits
 	subs     *Subscriptions
-	log      *slog.Logger
-	blame    limiter // log lines about peers
-	uid      uint32  // of this process
 
 	serial atomic.Uint32 // of statistics
 
 	mu          sync.Mutex
 	environment map[string]string // what UpdateActivationEnvironment has set
-	peers       map[*peer]struct{}
-	incomplete  int
-	incoming    map[uint32]int // bytes of long messages that have not arrived in full, by user
-	listeners   map[*listener]struct{}
-	closed      bool
-	running     sync.WaitGroup // calls of Serve, and peers
-	working     sync.WaitGroup // the poller
-	halt        sync.Once
 }
 
 // NewServer makes a server, to be ended by Shutdown.
 func NewServer(config Config) (*Server, error) {
-	poller, err := newPoller()
-	if err != nil {
-		return nil, fmt.Errorf("make a D-Bus server: %w", err)
-	}
 	s := &Server{
-		poller:    poller,
-		config:    config,
-		limits:    config.Limits.withDefaults(),
-		bus:       config.Endpoint.Bus(),
-		subs:      config.Subscriptions,
-		log:       config.Log,
-		uid:       uint32(os.Getuid()),
-		peers:     make(map[*peer]struct{}),
-		listeners: make(map[*listener]struct{}),
-		incoming:  make(map[uint32]int),
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.config.AllowUser == nil {
-		s.config.AllowUser = func(uid uint32) bool { return uid == s.uid || uid == 0 }
+		config: config,
+		limits: config.Limits.withDefaults(),
+		bus:    config.Endpoint.Bus(),
+		subs:   config.Subscriptions,
 	}
 	s.busLimit = bus.Limits{
 		Quota:    bus.Quota{Bytes: s.limits.MaxQueueBytes, FDs: s.limits.MaxQueueFDs},
 		MaxNames: s.limits.MaxNames - 1, // dbus-daemon counts the unique name, too
 		MaxCalls: s.limits.MaxPendingReplies,
 	}
-	s.working.Go(poller.run)
+	var err error
+	s.Server, err = transport.NewServer(transport.Config{
+		Endpoint:       config.Endpoint,
+		DBus1:          s.protocol,
+		Native:         config.Native,
+		Log:            config.Log,
+		AllowUser:      config.AllowUser,
+		AllowAnonymous: config.AllowAnonymous,
+		Limits: transport.Limits{
+			MaxIncompleteConnections: config.Limits.MaxIncompleteConnections,
+			AuthTimeout:              config.Limits.AuthTimeout,
+			MaxConnections:           config.Limits.MaxConnections,
+			MaxIncomingBytes:         config.Limits.MaxIncomingBytes,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
-// ServeConn serves one socket that is already connected, and returns. c is closed; the server has a
-// descriptor of its own. guid is what Serve takes.
-func (s *Server) ServeConn(c *net.UnixConn, guid string) error {
-	defer c.Close()
-	fd, err := dupDescriptor(c)
-	if err != nil {
-		return fmt.Errorf("serve a connection: %w", err)
-	}
-	s.start(fd, guid)
-	return nil
-}
-
-// start makes a peer of a connected socket and watches it.
-func (s *Server) start(fd int, guid string) {
-	p, err := newPeer(s, fd, guid)
-	if err != nil {
-		s.blame.warn(s.log, "connection refused", "error", err)
-		unix.Close(fd)
-		return
-	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		p.release()
-		return
-	}
-	s.peers[p] = struct{}{}
-	s.incomplete++
-	s.running.Add(1)
-	s.mu.Unlock()
-	p.expectHello()
-	s.poller.register(p, &p.id)
-	if err := s.poller.add(p.id, fd, watched); err != nil {
-		p.end = err
-		p.leave()
-	}
-}
-
-// completed counts a peer that has said Hello.
-func (s *Server) completed() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.peers)-s.incomplete >= s.limits.MaxConnections {
-		return errTooManyConnections
-	}
-	s.incomplete--
-	s.resumeAccepting()
-	return nil
-}
-
-// remove takes off a peer that has left.
-func (s *Server) remove(p *peer) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.peers, p)
-	if !p.complete {
-		s.incomplete--
-	}
-	s.resumeAccepting()
-	s.running.Done()
-}
-
-// hold counts n more bytes of unfinished messages of a user, or fewer if n is negative.
-func (s *Server) hold(uid uint32, n int) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	held := s.incoming[uid] + n
-	if n > 0 && held > s.limits.MaxIncomingBytes {
-		return fmt.Errorf("the connections of user %d hold %d bytes of messages that have not arrived in full (max_incoming_bytes=%d)",
-			uid, held, s.limits.MaxIncomingBytes)
-	}
-	if held == 0 {
-		delete(s.incoming, uid)
-	} else {
-		s.incoming[uid] = held
-	}
-	return nil
-}
-
-// counts returns how many peers have said Hello and how many have not.
-func (s *Server) counts() (active, incomplete int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.peers) - s.incomplete, s.incomplete
-}
-
-// Shutdown closes the listeners and all connections, and returns when everything has ended or ctx
-// is done.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.closed = true
-	for l := range s.listeners {
-		l.end(ErrServerClosed)
-	}
-	for p := range s.peers {
-		p.hangUp()
-	}
-	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		s.running.Wait()
-		s.halt.Do(func() {
-			s.poller.halt()
-			s.working.Wait()
-			s.poller.close()
-		})
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("shut down the server: %w", ctx.Err())
-	}
+// protocol makes what speaks D-Bus 1 to a peer.
+func (s *Server) protocol(p *transport.Peer) transport.Protocol {
+	return &peer{Peer: p, party: party{server: s}}
 }

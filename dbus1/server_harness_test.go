@@ -16,6 +16,7 @@ import (
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/dbus1"
+	"github.com/kdbus-go/kdbus/transport"
 )
 
 // The tests of the server go through its public door: a listening socket, and raw clients
@@ -86,7 +87,7 @@ func (s *testServer) stop() {
 		s.t.Errorf("Shutdown: %v", err)
 		return
 	}
-	if err := <-s.served; !errors.Is(err, dbus1.ErrServerClosed) {
+	if err := <-s.served; !errors.Is(err, transport.ErrServerClosed) {
 		s.t.Errorf("Serve returned %v, want ErrServerClosed", err)
 	}
 	s.listener.Close()

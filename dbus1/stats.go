@@ -26,7 +26,7 @@ func (s statistics) set64(name string, n uint64) {
 
 func getStats(c *call) error {
 	s := make(statistics)
-	active, incomplete := c.server.counts()
+	active, incomplete := c.server.Counts()
 	onBus := c.server.bus.Stats()
 	rules := c.server.subs.count(c.peer.conn)
 	s.set("Serial", int(c.server.serial.Add(1)-1))
@@ -54,9 +54,10 @@ func getConnectionStats(c *call) error {
 	s := make(statistics)
 	queue := owner.conn.QueueStats()
 	s.set("Serial", int(c.server.serial.Add(1)-1))
-	s["UniqueName"] = wire.Variant{Signature: "s", Value: owner.name}
-	s.set("MatchRules", len(c.server.subs.rules(c.peer.conn, owner.conn)))
-	s.set("PeakMatchRules", c.server.subs.peakOf(c.peer.conn, owner.conn))
+	s["UniqueName"] = wire.Variant{Signature: "s", Value: owner.conn.UniqueName()}
+	rules, peakRules := c.server.subs.countOf(c.peer.conn, owner.conn)
+	s.set("MatchRules", rules)
+	s.set("PeakMatchRules", peakRules)
 	s.set("BusNames", len(owner.conn.Names())+1)
 	s.set("PeakBusNames", owner.conn.PeakNames()+1)
 	s.set("PendingReplies", owner.conn.PendingCalls())
@@ -72,9 +73,10 @@ func getConnectionStats(c *call) error {
 	s.set("PeakOutgoingBytes", queue.PeakBytes)
 	s.set("PeakOutgoingFDs", queue.PeakFDs)
 	s.set64("DroppedBroadcasts", queue.Dropped)
-	s.set64("SentMessages", owner.stats.messages.Load())
-	s.set64("SentBytes", owner.stats.bytes.Load())
-	s.set64("SentFDs", owner.stats.fds.Load())
+	messages, bytes, fds := owner.Sent()
+	s.set64("SentMessages", messages)
+	s.set64("SentBytes", bytes)
+	s.set64("SentFDs", fds)
 	return c.reply(map[string]wire.Variant(s))
 }
 

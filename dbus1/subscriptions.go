@@ -7,8 +7,8 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// Subscriptions are the match rules of all D-Bus 1 peers of a bus: a bus.Index. Make one with
-// NewSubscriptions, and give it to the bus and to the servers of its endpoints.
+// Subscriptions are the match rules of all peers of a bus, whatever front-end they use: a bus.Index.
+// Make one with NewSubscriptions, and give it to the bus and to the servers of its endpoints.
 type Subscriptions struct {
 	index *matchIndex // guarded by the lock of the bus
 	peaks ruleCount
@@ -26,11 +26,18 @@ func NewSubscriptions() *Subscriptions {
 
 // Collect implements bus.Index.
 func (s *Subscriptions) Collect(src, dst *bus.Conn, m *bus.Message, found []*bus.Conn) []*bus.Conn {
-	return s.index.collect(viewOf(src, dst, m), found)
+	view := viewOf(src, dst, m)
+	if view == nil {
+		return found
+	}
+	return s.index.collect(view, found)
 }
 
 // Eavesdroppers implements bus.Index.
 func (s *Subscriptions) Eavesdroppers() int { return s.index.eavesdroppers() }
+
+// Forget implements bus.Index.
+func (s *Subscriptions) Forget(c *bus.Conn) { s.index.removeAll(c) }
 
 // Needs implements bus.Index.
 func (s *Subscriptions) Needs() bus.Parts {
@@ -40,24 +47,24 @@ func (s *Subscriptions) Needs() bus.Parts {
 	return bus.PartView
 }
 
-// Forget implements bus.Index.
-func (s *Subscriptions) Forget(c *bus.Conn) { s.index.removeAll(c) }
-
 // add gives c another rule, if it has fewer than limit.
 func (s *Subscriptions) add(c *bus.Conn, rule *MatchRule, limit int) error {
 	return c.EditMatches(func() error {
-		n := s.index.count(c)
-		if n >= limit {
+		if n, _ := s.index.count(c); n >= limit {
 			return dbusErrorf("LimitsExceeded", "Connection \"%s\" is not allowed to add more match rules (increase limits in configuration file if required; max_match_rules_per_connection=%d)",
 				c.UniqueName(), limit)
 		}
-		s.index.add(c, rule)
-		s.peaks.peak = max(s.peaks.peak, s.index.len())
-		s.peaks.peakPerConn = max(s.peaks.peakPerConn, n+1)
-		p := c.Peer().(*peer)
-		p.peakRules = max(p.peakRules, n+1)
+		s.insert(c, rule, nil)
 		return nil
 	})
+}
+
+// insert adds a rule. The bus is locked.
+func (s *Subscriptions) insert(c *bus.Conn, rule *MatchRule, cookie *uint64) {
+	s.index.add(c, rule, cookie)
+	_, peak := s.index.count(c)
+	s.peaks.peak = max(s.peaks.peak, s.index.len())
+	s.peaks.peakPerConn = max(s.peaks.peakPerConn, peak)
 }
 
 // remove takes one instance of a rule away from c.
@@ -89,13 +96,13 @@ func (s *Subscriptions) rules(asking, c *bus.Conn) (rules []string) {
 	return rules
 }
 
-// peakOf returns the most rules that c has had at a time. asking is any connection of the bus.
-func (s *Subscriptions) peakOf(asking, c *bus.Conn) (n int) {
+// countOf returns how many rules c has, and the most it has had. asking is any connection of the bus.
+func (s *Subscriptions) countOf(asking, c *bus.Conn) (now, peak int) {
 	asking.EditMatches(func() error {
-		n = c.Peer().(*peer).peakRules
+		now, peak = s.index.count(c)
 		return nil
 	})
-	return n
+	return now, peak
 }
 
 // readRule reads a match rule that a peer wrote.
@@ -121,7 +128,7 @@ func (f monitorFilter) Match(src, dst *bus.Conn, m *bus.Message) bool {
 	}
 	view := viewOf(src, dst, m)
 	for _, rule := range f {
-		if rule.matches(view) {
+		if view != nil && rule.matches(view) {
 			return true
 		}
 	}
@@ -137,10 +144,13 @@ func (f monitorFilter) Needs() bus.Parts {
 }
 
 // viewOf returns m as match rules see it. For a message that comes from its peer the front-end has
-// prepared that; messages of the bus itself are read back.
+// prepared that; messages of the bus itself are read back. It is nil for what is no D-Bus message.
 func viewOf(src, dst *bus.Conn, m *bus.Message) *matchMessage {
 	view, _ := m.View.(*matchMessage)
 	if view == nil {
+		if m.Src != bus.FromBus {
+			return nil
+		}
 		view = readView(m)
 		m.View = view
 	}

@@ -1,4 +1,4 @@
-package dbus1
+package transport
 
 import (
 	"bytes"
@@ -47,6 +47,7 @@ type saslConfig struct {
 	External   bool   // offer EXTERNAL: the uid the kernel vouches for
 	Anonymous  bool   // offer ANONYMOUS: everybody
 	UnixFD     bool   // the transport can carry file descriptors
+	Native     bool   // kdbus's protocol can be spoken instead of D-Bus 1
 }
 
 // saslIdentity is who the client is once the exchange is done.
@@ -88,6 +89,7 @@ type sasl struct {
 
 	identity saslIdentity // valid when done
 	unixFD   bool         // AGREE_UNIX_FD was sent
+	native   bool         // AGREE_KDBUS was sent
 }
 
 // newSASL begins an exchange. peerUID is the uid the kernel reports for the
@@ -171,7 +173,7 @@ func (s *sasl) line(line []byte) {
 		}
 		s.state = saslDone
 	default:
-		if feature, ok := bytes.CutPrefix(command, []byte("NEGOTIATE_")); ok && s.negotiate(string(feature)) {
+		if feature, ok := bytes.CutPrefix(command, []byte("NEGOTIATE_")); ok && s.negotiate(string(feature), string(args)) {
 			return
 		}
 		// REJECTED, OK, AGREE_UNIX_FD are a server's: unknown to this side.
@@ -179,29 +181,37 @@ func (s *sasl) line(line []byte) {
 	}
 }
 
-// negotiate answers the NEGOTIATE_ commands, by which a client asks for a
-// feature of the transport between OK and BEGIN. It is the one place to add
-// another. It reports whether it knows the feature.
-func (s *sasl) negotiate(feature string) (known bool) {
-	var possible bool
+// nativeVersion is the version of kdbus's protocol that is spoken here.
+const nativeVersion = "1"
+
+// negotiate answers the NEGOTIATE_ commands, by which a client asks for a feature of the transport
+// between OK and BEGIN. It reports whether it knows the feature.
+func (s *sasl) negotiate(feature, args string) (known bool) {
 	var agreed *bool
-	switch feature {
-	case "UNIX_FD":
-		possible, agreed = s.cfg.UnixFD, &s.unixFD
+	answer := "AGREE_" + feature
+	switch {
+	case feature == "UNIX_FD" && s.cfg.UnixFD:
+		agreed = &s.unixFD
+	case feature == "KDBUS" && s.cfg.Native:
+		agreed = &s.native
+		answer += " " + nativeVersion
+	case feature == "UNIX_FD":
+		s.sendError("UNIX_FD is not possible on this transport")
+		return true
 	default:
 		return false
 	}
 	switch {
 	case s.state != saslWaitBegin:
 		s.sendError("Authenticate before negotiating " + feature)
-	case !possible:
-		s.sendError(feature + " is not possible on this transport")
+	case agreed == &s.native && args != nativeVersion:
+		s.sendError("KDBUS is spoken here in version " + nativeVersion)
 	default:
 		// libdbus does not take its agreement back when the client cancels
 		// and authenticates anew, and neither is it done here: the client
 		// has been told.
 		*agreed = true
-		s.send("AGREE_" + feature)
+		s.send(answer)
 	}
 	return true
 }

@@ -1,4 +1,4 @@
-package dbus1
+package transport
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 )
 
 // ErrServerClosed is returned by Serve after Shutdown.
-var ErrServerClosed = errors.New("dbus1: server closed")
+var ErrServerClosed = errors.New("the server was shut down")
 
 // errShutDown is why Serve ends when someone who shares the listening socket ends listening.
 var errShutDown = errors.New("the listening socket was shut down")

@@ -1,4 +1,4 @@
-package dbus1
+package transport
 
 import (
 	"sync"
@@ -27,10 +27,22 @@ const (
 // delivery is the state of writing to one peer, while that is going on.
 type delivery struct {
 	pending []*bus.Message // taken from the queue and not yet written in full
+	frames  []frame        // what they are on the wire
 	sent    int            // bytes of pending[0] that are written
-	batch   [maxBatch]*bus.Message
-	vectors [maxVectors]unix.Iovec
-	header  unix.Msghdr
+
+	batch    [maxBatch]*bus.Message
+	encoded  [maxBatch]frame
+	used     int // of encoded
+	encoding Encoding
+	vectors  [maxVectors]unix.Iovec
+	header   unix.Msghdr
+}
+
+// frame is one message on the wire.
+type frame struct {
+	pieces [][]byte // parts of Encoding.pieces
+	fds    []int    // part of Encoding.fds
+	size   int
 }
 
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
@@ -46,7 +58,7 @@ type writer struct {
 }
 
 // Wake implements bus.Receiver.
-func (p *peer) Wake() {
+func (p *Peer) Wake() {
 	d := deliveries.Get().(*delivery)
 	if !p.acquire() {
 		p.discard(d)
@@ -59,7 +71,7 @@ func (p *peer) Wake() {
 
 // proceed writes until nothing is left, the socket is full, or it is somebody else's turn to use
 // this goroutine, and then returns false. The caller has acquired the socket for the delivery.
-func (p *peer) proceed(d *delivery) (done bool) {
+func (p *Peer) proceed(d *delivery) (done bool) {
 	for range maxFavour {
 		switch p.write(d) {
 		case writeDone:
@@ -79,13 +91,13 @@ func (p *peer) proceed(d *delivery) (done bool) {
 }
 
 // proceedOn is proceed in a goroutine of its own.
-func (p *peer) proceedOn(d *delivery) {
+func (p *Peer) proceedOn(d *delivery) {
 	for !p.proceed(d) {
 	}
 }
 
 // block leaves the delivery to the poller, which comes back with writable.
-func (p *peer) block(d *delivery) {
+func (p *Peer) block(d *delivery) {
 	p.out.mu.Lock()
 	if p.out.closed {
 		p.out.mu.Unlock()
@@ -108,7 +120,7 @@ func growSendBuffer(fd int) {
 }
 
 // finish ends a delivery that wrote everything there was.
-func (p *peer) finish(d *delivery) {
+func (p *Peer) finish(d *delivery) {
 	deliveries.Put(d)
 	p.out.mu.Lock()
 	if p.out.watched && p.out.blocked == nil && !p.out.closed {
@@ -121,7 +133,7 @@ func (p *peer) finish(d *delivery) {
 
 // writable goes on with a delivery when there is space. It returns true if a goroutine was started
 // to do so.
-func (p *peer) writable() (busy bool) {
+func (p *Peer) writable() (busy bool) {
 	p.out.mu.Lock()
 	d := p.out.blocked
 	p.out.blocked = nil
@@ -134,7 +146,7 @@ func (p *peer) writable() (busy bool) {
 }
 
 // stopWriting drops what waits for space, for good.
-func (p *peer) stopWriting() {
+func (p *Peer) stopWriting() {
 	p.out.mu.Lock()
 	d := p.out.blocked
 	p.out.blocked, p.out.closed = nil, true
@@ -146,15 +158,42 @@ func (p *peer) stopWriting() {
 }
 
 // discard drops what is queued for a peer whose socket is closed. It may be the last to do so.
-func (p *peer) discard(d *delivery) {
+func (p *Peer) discard(d *delivery) {
 	for {
 		p.conn.Delivered(d.pending)
 		if d.pending = p.conn.Dequeue(d.batch[:0]); len(d.pending) == 0 {
 			break
 		}
 	}
-	d.pending, d.sent = nil, 0
+	d.reset()
 	deliveries.Put(d)
+}
+
+// reset forgets what was delivered.
+func (d *delivery) reset() {
+	clear(d.encoded[:d.used])
+	d.encoding.reset()
+	d.used = 0
+	d.pending, d.frames, d.sent = nil, nil, 0
+}
+
+// take gets messages from the queue. It returns false if there are none.
+func (p *Peer) take(d *delivery) bool {
+	d.reset()
+	d.pending = p.conn.Dequeue(d.batch[:0])
+	e := &d.encoding
+	for i, m := range d.pending {
+		pieces, fds := len(e.pieces), len(e.fds)
+		p.protocol.Encode(e, m)
+		f := &d.encoded[i]
+		f.pieces, f.fds, f.size = e.pieces[pieces:], e.fds[fds:], 0
+		for _, piece := range f.pieces {
+			f.size += len(piece)
+		}
+	}
+	d.used = len(d.pending)
+	d.frames = d.encoded[:d.used]
+	return len(d.pending) > 0
 }
 
 type writeOutcome uint8
@@ -167,12 +206,9 @@ const (
 )
 
 // write makes one system call's worth of progress.
-func (p *peer) write(d *delivery) writeOutcome {
-	if len(d.pending) == 0 {
-		if d.pending = p.conn.Dequeue(d.batch[:0]); len(d.pending) == 0 {
-			d.pending = nil
-			return writeDone
-		}
+func (p *Peer) write(d *delivery) writeOutcome {
+	if len(d.pending) == 0 && !p.take(d) {
+		return writeDone
 	}
 	n, errno := p.sendmsg(d)
 	switch errno {
@@ -188,7 +224,7 @@ func (p *peer) write(d *delivery) writeOutcome {
 	case syscall.ETOOMANYREFS:
 		// The kernel passes on no more descriptors until some are received (unix(7)). This message
 		// cannot be delivered, the next may.
-		p.server.blame.warn(p.server.log, "message dropped: too many file descriptors are in flight", "to", p.name, "from", d.pending[0].Src)
+		p.server.blame.warn(p.server.log, "message dropped: too many file descriptors are in flight", "to", p.name(), "from", d.pending[0].Src)
 		p.conn.Undeliverable(d.pending[0])
 		p.delivered(d, 1)
 		return writeMore
@@ -197,25 +233,26 @@ func (p *peer) write(d *delivery) writeOutcome {
 }
 
 // sendmsg writes the beginning of d.pending.
-func (p *peer) sendmsg(d *delivery) (int, syscall.Errno) {
+func (p *Peer) sendmsg(d *delivery) (int, syscall.Errno) {
 	d.header = unix.Msghdr{Iov: &d.vectors[0]}
 	count, size, skip := 0, 0, d.sent
-	for i, m := range d.pending {
-		if len(m.FDs) > 0 && d.sent == 0 && i == 0 {
-			control := unix.UnixRights(m.FDs...)
-			d.header.Control = &control[0]
-			d.header.SetControllen(len(control))
-		} else if len(m.FDs) > 0 && i > 0 {
+	for i := range d.frames {
+		f := &d.frames[i]
+		if len(f.fds) > 0 && i > 0 || size > maxWrite {
 			break // descriptors travel with the first byte of a system call
 		}
-		pieces := payload(m)
-		if i > 0 && count+len(pieces) > maxVectors || size > maxWrite {
-			break
+		if len(f.fds) > 0 && d.sent == 0 {
+			control := unix.UnixRights(f.fds...)
+			d.header.Control = &control[0]
+			d.header.SetControllen(len(control))
 		}
-		for _, piece := range pieces {
+		for _, piece := range f.pieces {
 			if skip >= len(piece) {
 				skip -= len(piece)
 				continue
+			}
+			if count == maxVectors {
+				break
 			}
 			v := &d.vectors[count]
 			v.Base = &piece[skip]
@@ -223,6 +260,9 @@ func (p *peer) sendmsg(d *delivery) (int, syscall.Errno) {
 			size += len(piece) - skip
 			skip = 0
 			count++
+		}
+		if count == maxVectors {
+			break
 		}
 	}
 	d.header.Iovlen = uint64(count)
@@ -237,18 +277,11 @@ func (p *peer) sendmsg(d *delivery) (int, syscall.Errno) {
 }
 
 // advance notes that n bytes of d.pending are written.
-func (p *peer) advance(d *delivery, n int) {
+func (p *Peer) advance(d *delivery, n int) {
 	n += d.sent
 	done := 0
-	for _, m := range d.pending {
-		size := 0
-		for _, piece := range payload(m) {
-			size += len(piece)
-		}
-		if n < size {
-			break
-		}
-		n -= size
+	for done < len(d.frames) && n >= d.frames[done].size {
+		n -= d.frames[done].size
 		done++
 	}
 	p.delivered(d, done)
@@ -256,16 +289,8 @@ func (p *peer) advance(d *delivery, n int) {
 }
 
 // delivered gives the first n of d.pending back.
-func (p *peer) delivered(d *delivery, n int) {
+func (p *Peer) delivered(d *delivery, n int) {
 	p.conn.Delivered(d.pending[:n])
-	d.pending = d.pending[n:]
+	d.pending, d.frames = d.pending[n:], d.frames[n:]
 	d.sent = 0
-}
-
-// payload returns the pieces of m as D-Bus 1 has them.
-func payload(m *bus.Message) [][]byte {
-	if m.Notification != nil {
-		return m.Render(renderNotification)
-	}
-	return m.Payload
 }

@@ -1,4 +1,4 @@
-package dbus1
+package transport
 
 import (
 	"math/bits"
@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kdbus-go/kdbus/wire"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // Buffers for what arrives. There are two kinds. A read buffer takes a batch of small messages, of
@@ -24,20 +24,15 @@ const readSize = 128 << 10
 // being copied.
 const takeAlong = readSize / 2
 
-// maxFDsPerRead is the kernel's limit of descriptors in one control message (SCM_MAX_FD).
-const maxFDsPerRead = 253
-
 // readBuffer is what one recvmsg needs.
 type readBuffer struct {
 	data    [readSize]byte
-	control [4*maxFDsPerRead + 16]byte // a cmsghdr and the descriptors
+	control []byte // of meta.MaxControl bytes
 	header  unix.Msghdr
 	vector  unix.Iovec
-	parsed  wire.Header  // of the message being handled
-	view    matchMessage // the same, for match rules
 }
 
-var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
+var readBuffers = sync.Pool{New: func() any { return &readBuffer{control: make([]byte, meta.MaxControl)} }}
 
 // mapping is memory for one long message. It is mapped and not allocated, so that it costs nothing
 // until bytes arrive: the length was merely claimed by the peer.

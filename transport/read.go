@@ -1,4 +1,4 @@
-package dbus1
+package transport
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/kdbus-go/kdbus/wire"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // reader is what is kept of a peer's stream between two batches: nothing, if the peer is idle.
@@ -39,24 +39,19 @@ func (r *reader) drop() {
 	*r = reader{}
 }
 
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		syscall.Close(fd)
-	}
-}
-
 // readBatch reads once and handles the messages that are complete. It returns true when there is
 // nothing left to read for now; with toEnd, only when that is certain: otherwise an event will
 // tell. When the connection has ended, p.end is set.
-func (p *peer) readBatch(toEnd bool) (drained bool) {
+func (p *Peer) readBatch(toEnd bool) (drained bool) {
 	buf := readBuffers.Get().(*readBuffer)
 	have := copy(buf.data[:], p.in.partial)
 	p.in.partial = nil
+	begun := have > 0 || p.in.long != nil
 	target := buf.data[have:]
 	if p.in.long != nil {
 		target = p.in.long[p.in.got:]
 	}
-	n, control, err := p.receive(buf, target)
+	n, control, err := p.receive(buf, target, begun)
 	switch {
 	case err == syscall.EAGAIN:
 		drained = true
@@ -64,7 +59,7 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 		p.end = err
 	case p.in.long != nil:
 		if p.end = p.hold(n); p.end == nil && p.in.got == len(p.in.long) {
-			p.end = p.longMessage(buf)
+			p.end = p.longFrame()
 		}
 	default:
 		buf, have, p.end = p.consume(buf, have+n)
@@ -79,6 +74,7 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 		p.watchFDs()
 	}
 	readBuffers.Put(buf)
+	p.sender.done()
 	if drained || toEnd || control || p.in.long != nil || p.in.partial != nil {
 		return drained // the rest of a message is probably being written right now
 	}
@@ -87,8 +83,9 @@ func (p *peer) readBatch(toEnd bool) (drained bool) {
 }
 
 // receive reads into target, at most once, without waiting. Descriptors that come along are added
-// to p.in.fds; control tells of them and of anything else that came.
-func (p *peer) receive(buf *readBuffer, target []byte) (n int, control bool, err error) {
+// to p.in.fds; control tells of them and of anything else that came. begun tells that what comes
+// continues a frame.
+func (p *Peer) receive(buf *readBuffer, target []byte, begun bool) (n int, control bool, err error) {
 	buf.vector.Base = unsafe.SliceData(target)
 	buf.vector.SetLen(len(target))
 	h := &buf.header
@@ -104,7 +101,7 @@ func (p *peer) receive(buf *readBuffer, target []byte) (n int, control bool, err
 			return 0, false, errno
 		}
 		if control = h.Controllen > 0 || h.Flags&unix.MSG_CTRUNC != 0; control {
-			if err := p.takeFDs(buf); err != nil {
+			if err := p.takeControl(buf, begun); err != nil {
 				return 0, true, err
 			}
 		}
@@ -115,38 +112,30 @@ func (p *peer) receive(buf *readBuffer, target []byte) (n int, control bool, err
 	}
 }
 
-// takeFDs collects the descriptors that arrived in buf.
-func (p *peer) takeFDs(buf *readBuffer) error {
-	messages, err := unix.ParseSocketControlMessage(buf.control[:buf.header.Controllen])
-	if err != nil {
-		return fmt.Errorf("read control message: %w", err)
-	}
-	for _, m := range messages {
-		if m.Header.Level != unix.SOL_SOCKET || m.Header.Type != unix.SCM_RIGHTS {
-			continue
-		}
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			return fmt.Errorf("read file descriptors: %w", err)
-		}
-		p.in.fds = append(p.in.fds, fds...)
-	}
-	if buf.header.Flags&unix.MSG_CTRUNC != 0 {
+// takeControl takes what arrived beside the bytes in buf.
+func (p *Peer) takeControl(buf *readBuffer, begun bool) error {
+	control, err := meta.ParseControl(buf.control[:buf.header.Controllen])
+	p.in.fds = append(p.in.fds, control.FDs...)
+	p.sender.took(control.Sender, begun)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read what came beside a message: %w", err)
+	case buf.header.Flags&unix.MSG_CTRUNC != 0:
 		return errors.New("file descriptors were lost: this process has too many open files")
 	}
 	return nil
 }
 
-// consume handles all complete messages (or lines of authentication) in the first have bytes of
-// buf, and moves what is left to the beginning of the buffer that it returns. That is another one
-// if a message has taken buf along.
-func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
+// consume handles all complete frames (or lines of authentication) in the first have bytes of buf,
+// and moves what is left to the beginning of the buffer that it returns. That is another one if a
+// frame has taken buf along.
+func (p *Peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 	rest, err := p.commands(buf.data[:have])
 	if err != nil {
 		return buf, 0, err
 	}
-	for p.auth == nil && len(rest) >= wire.HeaderFixedSize {
-		size, err := p.messageSize(rest)
+	for p.auth == nil && len(rest) >= p.protocol.HeaderSize() {
+		size, err := p.protocol.FrameSize(rest)
 		if err != nil {
 			return buf, 0, err
 		}
@@ -156,13 +145,13 @@ func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 		raw := rest[:size:size]
 		rest = rest[size:]
 		if size < takeAlong {
-			err = p.message(buf, raw, false, nil)
+			err = p.frame(raw, false, nil)
 		} else {
-			// The message takes buf along, and gives it back, perhaps before message returns.
+			// The frame takes buf along, and gives it back, perhaps before it is handled.
 			taken := buf
 			buf = readBuffers.Get().(*readBuffer)
 			rest = buf.data[:copy(buf.data[:], rest)]
-			err = p.message(buf, raw, true, func() { readBuffers.Put(taken) })
+			err = p.frame(raw, true, func() { readBuffers.Put(taken) })
 		}
 		if err != nil {
 			return buf, 0, err
@@ -171,17 +160,26 @@ func (p *peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 	if err := p.checkFDs(len(rest) > 0); err != nil {
 		return buf, 0, err
 	}
-	if p.auth == nil && len(rest) >= wire.HeaderFixedSize {
-		if size, _ := wire.MessageSize(rest); size > maxPartial {
+	if p.auth == nil && len(rest) >= p.protocol.HeaderSize() {
+		if size, _ := p.protocol.FrameSize(rest); size > maxPartial {
 			return buf, 0, p.startLong(rest, size)
 		}
 	}
 	return buf, copy(buf.data[:], rest), nil
 }
 
+// frame has the protocol handle a frame.
+func (p *Peer) frame(raw []byte, owned bool, free func()) error {
+	p.stats.messages.Add(1)
+	p.stats.bytes.Add(uint64(len(raw)))
+	err := p.protocol.Frame(raw, owned, free)
+	p.sender.next()
+	return err
+}
+
 // commands handles the complete lines of authentication that b begins with, and returns what
 // follows them.
-func (p *peer) commands(b []byte) ([]byte, error) {
+func (p *Peer) commands(b []byte) ([]byte, error) {
 	for p.auth != nil && len(b) > 0 {
 		n, err := p.authenticate(b)
 		if err != nil || n == 0 {
@@ -192,21 +190,12 @@ func (p *peer) commands(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// messageSize returns the size of the message that b begins with.
-func (p *peer) messageSize(b []byte) (int, error) {
-	size, err := wire.MessageSize(b)
-	if err == nil && size > p.server.limits.MaxMessageSize {
-		err = fmt.Errorf("a message of %d bytes is longer than max_message_size=%d", size, p.server.limits.MaxMessageSize)
-	}
-	return size, err
-}
-
 // maxPartial is the size from which a message that arrives in pieces is read to memory of its own.
 // The beginning of a shorter one is copied with each piece.
 const maxPartial = 4 << 10
 
 // startLong begins to read a message to memory of its own.
-func (p *peer) startLong(beginning []byte, size int) error {
+func (p *Peer) startLong(beginning []byte, size int) error {
 	if size < takeAlong {
 		p.in.long = make([]byte, size)
 	} else {
@@ -220,7 +209,7 @@ func (p *peer) startLong(beginning []byte, size int) error {
 }
 
 // hold notes that n more bytes of the long message have arrived.
-func (p *peer) hold(n int) error {
+func (p *Peer) hold(n int) error {
 	if err := p.server.hold(p.creds.UID, n); err != nil {
 		return err
 	}
@@ -228,8 +217,8 @@ func (p *peer) hold(n int) error {
 	return nil
 }
 
-// longMessage handles the message in p.in.long, which is complete.
-func (p *peer) longMessage(buf *readBuffer) error {
+// longFrame handles the frame in p.in.long, which is complete.
+func (p *Peer) longFrame() error {
 	raw, m := p.in.long, p.in.mapping
 	p.server.hold(p.creds.UID, -p.in.got)
 	p.in.long, p.in.mapping, p.in.got = nil, nil, 0
@@ -237,21 +226,21 @@ func (p *peer) longMessage(buf *readBuffer) error {
 	if m != nil {
 		free = m.put
 	}
-	if err := p.message(buf, raw, true, free); err != nil {
+	if err := p.frame(raw, true, free); err != nil {
 		return err
 	}
 	return p.checkFDs(false)
 }
 
 // checkFDs judges the descriptors that no message has claimed.
-func (p *peer) checkFDs(incomplete bool) error {
+func (p *Peer) checkFDs(incomplete bool) error {
 	switch n := len(p.in.fds); {
 	case n == 0:
-	case p.auth != nil || !p.takesFDs:
+	case p.auth != nil || !p.takesFDs && !p.native:
 		closeAll(p.in.fds)
 		p.in.fds = nil
-	case n > p.server.limits.MaxMessageFDs:
-		return fmt.Errorf("%d file descriptors came with a message (max_message_unix_fds=%d)", n, p.server.limits.MaxMessageFDs)
+	case n > p.protocol.MaxFDs():
+		return fmt.Errorf("%d file descriptors came with a message (max_message_unix_fds=%d)", n, p.protocol.MaxFDs())
 	case !incomplete:
 		return fmt.Errorf("%d file descriptors came that belong to no message", n)
 	}
@@ -259,13 +248,13 @@ func (p *peer) checkFDs(incomplete bool) error {
 }
 
 // watchFDs sees to it that descriptors do not wait for ever for the rest of their message.
-func (p *peer) watchFDs() {
+func (p *Peer) watchFDs() {
 	switch {
 	case len(p.in.fds) > 0 && p.in.timer == nil:
 		p.in.timer = time.AfterFunc(pendingFDTimeout, func() {
 			p.server.blame.warn(p.server.log, "disconnecting a peer that sent file descriptors without their message",
 				"pid", p.creds.PID, "uid", p.creds.UID, "pending_fd_timeout", pendingFDTimeout)
-			p.hangUp()
+			p.HangUp()
 		})
 	case len(p.in.fds) == 0 && p.in.timer != nil:
 		p.in.timer.Stop()
@@ -273,16 +262,11 @@ func (p *peer) watchFDs() {
 	}
 }
 
-// claimFDs takes the n oldest descriptors for a message.
-func (p *peer) claimFDs(n uint32) ([]int, error) {
+// ClaimFDs takes the n oldest descriptors that have arrived for the frame at hand; they are the
+// caller's from now on. It is for the Protocol, in Frame.
+func (p *Peer) ClaimFDs(n uint32) ([]int, error) {
 	if n == 0 {
 		return nil, nil
-	}
-	if !p.takesFDs {
-		return nil, fmt.Errorf("a message should come with %d file descriptors, which were not negotiated", n)
-	}
-	if n > uint32(p.server.limits.MaxMessageFDs) {
-		return nil, fmt.Errorf("a message comes with %d file descriptors (max_message_unix_fds=%d)", n, p.server.limits.MaxMessageFDs)
 	}
 	if int64(n) > int64(len(p.in.fds)) {
 		return nil, fmt.Errorf("a message should come with %d file descriptors, but %d have arrived", n, len(p.in.fds))
@@ -291,14 +275,15 @@ func (p *peer) claimFDs(n uint32) ([]int, error) {
 	if p.in.fds = p.in.fds[n:]; len(p.in.fds) == 0 {
 		p.in.fds = nil
 	}
+	p.stats.fds.Add(uint64(n))
 	return fds, nil
 }
 
 // authenticate feeds the authentication and returns how many bytes it took.
-func (p *peer) authenticate(in []byte) (int, error) {
+func (p *Peer) authenticate(in []byte) (int, error) {
 	n, out, err := p.auth.feed(in)
 	if len(out) > 0 {
-		if writeErr := p.writeEarly(out); writeErr != nil {
+		if writeErr := p.WriteEarly(out); writeErr != nil {
 			return n, fmt.Errorf("answer during authentication: %w", writeErr)
 		}
 	}
@@ -306,11 +291,16 @@ func (p *peer) authenticate(in []byte) (int, error) {
 		return n, err
 	}
 	if p.auth.done() {
-		p.takesFDs = p.auth.unixFD
+		p.takesFDs, p.native = p.auth.unixFD, p.auth.native
 		p.known = !p.auth.identity.Anonymous
 		p.auth = nil
 		if p.known && !p.server.config.AllowUser(p.creds.UID) {
 			return n, fmt.Errorf("user %d may not use this bus", p.creds.UID)
+		}
+		if p.native {
+			p.protocol = p.server.config.Native(p)
+		} else {
+			p.protocol = p.server.config.DBus1(p)
 		}
 	}
 	return n, nil

@@ -1,4 +1,4 @@
-package dbus1
+package transport
 
 import (
 	"fmt"
@@ -90,7 +90,7 @@ func (w *poller) work() {
 	for {
 		n, err := unix.EpollWait(w.epoll, events[:], -1)
 		if err != nil && err != syscall.EINTR {
-			panic(fmt.Sprintf("dbus1: epoll_wait: %v", err)) // none of its errors can happen here
+			panic(fmt.Sprintf("transport: epoll_wait: %v", err)) // none of its errors can happen here
 		}
 		started := false
 		for i := range max(n, 0) {
@@ -139,7 +139,7 @@ func (w *poller) add(id uint64, fd int, events uint32) error {
 // change sets what is watched for. What has happened already is an event too.
 func (w *poller) change(id uint64, fd int, events uint32) {
 	if err := w.control(unix.EPOLL_CTL_MOD, fd, events, id); err != nil {
-		panic(fmt.Sprintf("dbus1: %v", err)) // the socket is open and watched
+		panic(fmt.Sprintf("transport: %v", err)) // the socket is open and watched
 	}
 }
 

@@ -1,4 +1,4 @@
-package dbus1
+package transport
 
 import (
 	"bytes"

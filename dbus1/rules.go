@@ -1,0 +1,81 @@
+package dbus1
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// Match rules for peers that use another front-end, which knows them by cookies and errnos.
+
+// maxCookieRules is how many rules a connection may have that way: the default of MaxMatchRules.
+const maxCookieRules = 50_000
+
+// Add subscribes c to what a match rule of D-Bus matches, exactly. The cookie is the peer's name for
+// the subscription; several may have the same. With replace those that it had are removed first.
+// The error is an [*bus.Error]: EINVAL for what is no rule, EMFILE if c has too many.
+func (s *Subscriptions) Add(c *bus.Conn, cookie uint64, text string, replace bool) error {
+	rule, err := parseRule(text)
+	if err != nil {
+		return err
+	}
+	return c.EditMatches(func() error {
+		if replace {
+			s.index.removeCookie(c, cookie)
+		}
+		if n, _ := s.index.count(c); n >= maxCookieRules {
+			return &bus.Error{Errno: syscall.EMFILE, Detail: fmt.Sprintf("the connection has %d match rules, as many as it may", n)}
+		}
+		s.insert(c, rule, &cookie)
+		return nil
+	})
+}
+
+// Remove undoes what Add did with this cookie. The error is EBADSLT if that was nothing.
+func (s *Subscriptions) Remove(c *bus.Conn, cookie uint64) error {
+	return c.EditMatches(func() error {
+		if !s.index.removeCookie(c, cookie) {
+			return &bus.Error{Errno: syscall.EBADSLT, Detail: fmt.Sprintf("the connection has no match rule with the cookie %d", cookie)}
+		}
+		return nil
+	})
+}
+
+// Compile reads a match rule, to be evaluated as part of a match of the core. The error is EINVAL,
+// as an [*bus.Error].
+func (*Subscriptions) Compile(text string) (bus.Rule, error) {
+	rule, err := parseRule(text)
+	if err != nil {
+		return nil, err
+	}
+	return exactRule{rule}, nil
+}
+
+func parseRule(text string) (*MatchRule, error) {
+	rule, err := ParseMatchRule(text)
+	if err != nil {
+		return nil, &bus.Error{Errno: syscall.EINVAL, Detail: err.Error()}
+	}
+	return rule, nil
+}
+
+// exactRule is a match rule as the core evaluates it.
+type exactRule struct{ rule *MatchRule }
+
+// Match implements bus.Rule.
+func (r exactRule) Match(src, dst *bus.Conn, m *bus.Message) bool {
+	view := viewOf(src, dst, m)
+	return view != nil && r.rule.matches(view)
+}
+
+// Needs implements bus.Rule.
+func (r exactRule) Needs() bus.Parts { return bus.PartView }
+
+// View makes bus.Message.View for a message that another front-end sends: h is its header as a
+// D-Bus 1 message, with the true sender, and body its body, which is valid. They have to stay as they are
+// until the message was sent.
+func (*Subscriptions) View(h *wire.Header, body []byte) any {
+	return &matchMessage{Header: h, Body: body}
+}

@@ -1,0 +1,178 @@
+package transport
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/meta"
+)
+
+// Who a peer is, and who sent what came from it, as the kernel has it.
+
+// Creds returns who connected: pid, effective user and group, at that time.
+func (p *Peer) Creds() meta.Creds { return p.creds }
+
+// Known reports whether the peer is who Creds says: false for one that authenticated as nobody in
+// particular.
+func (p *Peer) Known() bool { return p.known }
+
+// The following ask the kernel about the peer's socket, which is possible while the peer is
+// connected. They are safe for concurrent use.
+
+// Groups returns the primary and the supplementary groups that the peer had when it connected.
+func (p *Peer) Groups() (groups []uint32, ok bool) {
+	if !p.acquire() {
+		return nil, false
+	}
+	defer p.release()
+	groups, err := meta.Socket(p.fd).Groups()
+	if err != nil {
+		return nil, false
+	}
+	if slices.Contains(groups, p.creds.GID) {
+		return groups, true
+	}
+	return append([]uint32{p.creds.GID}, groups...), true
+}
+
+// SecurityLabel returns what the security module calls the peer, or "".
+func (p *Peer) SecurityLabel() string {
+	if !p.acquire() {
+		return ""
+	}
+	defer p.release()
+	label, err := meta.Socket(p.fd).SecurityLabel()
+	if err != nil {
+		return ""
+	}
+	return label
+}
+
+// PIDFD returns a new pidfd of the peer's process, which is the caller's.
+func (p *Peer) PIDFD() (fd int, ok bool) {
+	if !p.acquire() {
+		return -1, false
+	}
+	defer p.release()
+	fd, err := meta.Socket(p.fd).PIDFD()
+	return fd, err == nil
+}
+
+// ConnectData returns what can be known of the process that connected. It is for the Protocol, in
+// Frame.
+func (p *Peer) ConnectData(want meta.Kinds) meta.Data {
+	if p.sender.atWorker {
+		want &^= meta.KindCmdline
+	}
+	return p.connectData(want)
+}
+
+// connectData is ConnectData for whoever wants to know. The process can make the caller wait if
+// that wants [meta.KindCmdline], see package meta.
+func (p *Peer) connectData(want meta.Kinds) meta.Data {
+	if !p.acquire() {
+		return meta.Data{}
+	}
+	defer p.release()
+	data, err := meta.Socket(p.fd).Collect(want)
+	if err != nil {
+		return meta.Data{}
+	}
+	return data
+}
+
+// sender is who sent the bytes of the present batch.
+type sender struct {
+	wanted   atomic.Uint64 // meta.Kinds that somebody may want to know
+	passing  sync.Mutex    // guards asking the kernel for it
+	asked    bool          // the kernel is asked
+	atWorker bool          // the goroutine is one that others need too
+
+	now   meta.Sender // of the last read
+	mixed bool        // the frame at hand came in several reads, of different senders
+	begun bool        // the frame at hand began in an earlier read
+
+	collected meta.Kinds // what was tried, for this batch
+	data      meta.Data
+}
+
+// took notes who sent what was just read. partial tells that it continues a frame.
+func (s *sender) took(from meta.Sender, partial bool) {
+	if !from.Known && !s.now.Known {
+		s.mixed, s.begun = false, partial
+		return
+	}
+	s.mixed = partial && (s.mixed && s.begun || from.Known != s.now.Known || from.Creds != s.now.Creds)
+	s.begun = partial
+	s.now.Close()
+	s.now = from
+	s.collected, s.data = 0, meta.Data{}
+}
+
+// next notes that the frame at hand was handled.
+func (s *sender) next() { s.mixed, s.begun = false, false }
+
+// forget closes what is open.
+func (s *sender) forget() {
+	s.now.Close()
+	s.now = meta.Sender{}
+}
+
+// done ends a batch. Who sent the beginning of a frame that has not arrived in full is remembered
+// by its credentials.
+func (s *sender) done() { s.now.Close() }
+
+// Collect returns what can be known of the process that sent the frame at hand, of the kinds in want
+// that were asked for before it was sent. It is for the Protocol, in Frame. Frames of one batch have
+// the same sender, who is looked at once.
+func (p *Peer) Collect(want meta.Kinds) meta.Data {
+	s := &p.sender
+	want &= meta.ProcessKinds
+	if s.atWorker {
+		want &^= meta.KindCmdline // which can make us wait, and here others with us
+	}
+	if want == 0 || !s.now.Known || s.mixed {
+		return meta.Data{}
+	}
+	if want&^s.collected != 0 {
+		s.collected |= want
+		s.data = s.now.Collect(s.collected)
+	}
+	return s.data
+}
+
+// mayWait reports whether handling what the peer sent may have to wait for the peer's process, so
+// that it has to be done by a goroutine of its own.
+func (p *Peer) mayWait() bool {
+	if p.conn == nil { // a native peer is looked at when it joins
+		return p.native || p.auth != nil && p.auth.native
+	}
+	return meta.Kinds(p.sender.wanted.Load())&meta.KindCmdline != 0
+}
+
+// Wanted implements bus.Receiver: it begins, or ceases, to ask the kernel who sends.
+func (p *Peer) Wanted(kinds meta.Kinds) {
+	s := &p.sender
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	kinds &= meta.ProcessKinds
+	s.wanted.Store(uint64(kinds))
+	if ask := kinds != 0; ask != s.asked && p.acquire() {
+		defer p.release()
+		if err := meta.Socket(p.fd).SetPassing(ask); err != nil {
+			p.server.blame.warn(p.server.log, "cannot learn who sends", "error", err, "name", p.name())
+			return
+		}
+		s.asked = ask
+	}
+}
+
+// closeAll closes descriptors.
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}

@@ -1,0 +1,234 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
+)
+
+// Peer is one connected program. Whoever has the turn reads from it and has its Protocol handle what
+// was read: that goroutine alone touches the fields in question. The socket is also written to by
+// the goroutines of those who send to the peer; it is closed when the last of them lets go of it.
+//
+// It is the bus.Receiver of its connection.
+type Peer struct {
+	server *Server
+	id     uint64 // for the poller
+	fd     int
+	users  atomic.Int32 // of fd: the reader and whoever writes
+	turn   turn
+
+	creds    meta.Creds
+	known    bool        // creds are the peer's: it is not anonymous
+	takesFDs bool        // as negotiated
+	native   bool        // it asked for kdbus
+	joined   bool        // it is on the bus, and the server has counted it
+	auth     *sasl       // nil once the peer is authenticated
+	deadline *time.Timer // for joining; nil afterwards
+	protocol Protocol    // nil before the peer is authenticated
+	conn     *bus.Conn   // nil before Join
+
+	in     reader
+	out    writer
+	sender sender
+	end    error // why reading ended
+
+	stats traffic
+}
+
+// traffic counts what a peer sent; atomic, since others may ask.
+type traffic struct {
+	messages, bytes, fds atomic.Uint64
+}
+
+// newPeer makes a peer of a connected socket, which it owns unless there is an error.
+func newPeer(s *Server, fd int, guid string) (*Peer, error) {
+	creds, err := meta.Socket(fd).Creds()
+	if err != nil {
+		return nil, err
+	}
+	p := &Peer{server: s, fd: fd, creds: creds}
+	p.users.Store(1)
+	p.auth = newSASL(saslConfig{
+		ServerGUID: guid,
+		External:   true,
+		Anonymous:  s.config.AllowAnonymous,
+		UnixFD:     true,
+		Native:     s.config.Native != nil,
+	}, creds.UID, true)
+	return p, nil
+}
+
+// Server returns the server that the peer is connected to.
+func (p *Peer) Server() *Server { return p.server }
+
+// Conn returns the peer's connection, or nil before Join. It is for the Protocol.
+func (p *Peer) Conn() *bus.Conn { return p.conn }
+
+// TakesFDs reports whether the peer can be sent file descriptors, as it said while authenticating.
+func (p *Peer) TakesFDs() bool { return p.takesFDs }
+
+// Sent returns how many messages the peer has sent, how many bytes they were, and how many file
+// descriptors. Safe for concurrent use.
+func (p *Peer) Sent() (messages, bytes, fds uint64) {
+	return p.stats.messages.Load(), p.stats.bytes.Load(), p.stats.fds.Load()
+}
+
+// Join gives the peer a connection to the bus. The config's UID, Receiver, and Peer, and what may be
+// asked about the process that connected, are filled in. The Protocol goes on to greet its peer, by
+// [bus.Conn.Deliver], and then makes it visible to others, by [bus.Conn.Hello].
+//
+// When it is the server that has too many peers, the error is ErrTooManyPeers. The peer may try
+// again.
+func (p *Peer) Join(config bus.ConnConfig) (*bus.Conn, error) {
+	config.UID = p.creds.UID
+	config.Receiver = p
+	config.Peer = p
+	config.Collect = func(want meta.Kinds) meta.Data { return p.connectData(want &^ meta.KindCmdline) }
+	conn, err := p.server.config.Endpoint.Connect(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.server.completed(); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	p.joined = true
+	p.deadline.Stop()
+	p.deadline = nil
+	p.conn = conn
+	return conn, nil
+}
+
+// WriteEarly writes to a peer that has not joined yet. Such answers are few and short: a socket
+// that has no space for one belongs to a peer that does not read.
+func (p *Peer) WriteEarly(b []byte) error {
+	_, err := syscall.Write(p.fd, b)
+	return err
+}
+
+// acquire takes hold of the socket; false means that it is closed.
+func (p *Peer) acquire() bool {
+	for {
+		n := p.users.Load()
+		if n == 0 {
+			return false
+		}
+		if p.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release lets go of the socket.
+func (p *Peer) release() {
+	if p.users.Add(-1) == 0 {
+		unix.Close(p.fd)
+	}
+}
+
+// HangUp ends the connection, from any goroutine: reading and writing fail from now on.
+func (p *Peer) HangUp() {
+	if p.acquire() {
+		unix.Shutdown(p.fd, unix.SHUT_RDWR)
+		p.release()
+	}
+}
+
+// name is how the log calls the peer.
+func (p *Peer) name() string {
+	if p.conn == nil {
+		return ""
+	}
+	return p.conn.UniqueName()
+}
+
+// expectJoin gives the peer a limited time to get onto the bus.
+func (p *Peer) expectJoin() {
+	p.deadline = time.AfterFunc(p.server.limits.AuthTimeout, func() {
+		p.server.blame.warn(p.server.log, "disconnecting a peer that has not said Hello in time",
+			"pid", p.creds.PID, "uid", p.creds.UID, "auth_timeout", p.server.limits.AuthTimeout)
+		p.HangUp()
+	})
+}
+
+// ready implements socket.
+func (p *Peer) ready(events uint32) (started bool) {
+	if events&(unix.EPOLLOUT|hungUp) != 0 {
+		started = p.writable()
+	}
+	news := uint32(turnNews)
+	if events&hungUp != 0 {
+		news |= turnHangUp
+	}
+	if events&(unix.EPOLLIN|hungUp) == 0 || !p.turn.take(news) {
+		return started
+	}
+	p.sender.atWorker = !p.mayWait()
+	if p.sender.atWorker && p.read(readsPerTurn) {
+		return started
+	}
+	go func() {
+		p.sender.atWorker = false
+		for !p.read(readsPerTurn) {
+			runtime.Gosched()
+		}
+	}()
+	return true
+}
+
+// read reads and handles frames while there are some, up to budget batches. It returns true when it
+// has given the turn back or the peer has left, and false if there may be more. The caller has the
+// turn.
+func (p *Peer) read(budget int) (done bool) {
+	for {
+		toEnd := p.turn.news()&turnHangUp != 0
+		for drained := false; !drained; budget-- {
+			if budget == 0 {
+				p.turn.take(turnNews)
+				if toEnd {
+					p.turn.take(turnHangUp)
+				}
+				return false
+			}
+			drained = p.readBatch(toEnd)
+			if p.end != nil {
+				p.leave()
+				return true
+			}
+		}
+		if p.turn.end() {
+			return true
+		}
+	}
+}
+
+// leave takes the peer off the bus. The turn is never given back.
+func (p *Peer) leave() {
+	unix.Shutdown(p.fd, unix.SHUT_RDWR)
+	if p.deadline != nil {
+		p.deadline.Stop()
+	}
+	if p.end != nil && !errors.Is(p.end, io.EOF) && !errors.Is(p.end, syscall.ECONNRESET) && !errors.Is(p.end, syscall.EPIPE) {
+		p.server.blame.warn(p.server.log, "disconnecting a peer", "reason", p.end, "name", p.name(), "pid", p.creds.PID, "uid", p.creds.UID)
+	}
+	p.server.poller.remove(p.id)
+	p.server.hold(p.creds.UID, -p.in.got)
+	p.in.drop()
+	p.sender.forget()
+	p.stopWriting()
+	if p.conn != nil {
+		p.conn.Close()
+		p.conn.Flush()
+	}
+	p.release()
+	p.server.remove(p) // lets others in, for whom there is a file descriptor now
+}

@@ -1,0 +1,226 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/bus"
+)
+
+// Limits of a server. Zero values mean the defaults, which are those of dbus-daemon's session bus
+// unless said otherwise.
+type Limits struct {
+	// MaxIncompleteConnections is how many peers may be connected that have not said Hello yet.
+	// When there are that many, no more are accepted until one is done or gone.
+	MaxIncompleteConnections int // max_incomplete_connections, 10,000
+	// AuthTimeout is how long a peer may take from connecting to Hello.
+	AuthTimeout time.Duration // auth_timeout, 30 s
+	// MaxConnections is how many peers may have said Hello.
+	MaxConnections int // max_completed_connections, 100,000
+	// MaxIncomingBytes is how much of long messages, of 4 KiB and more, that have not arrived in
+	// full the connections of one user may hold together, in bytes.
+	MaxIncomingBytes int // max_incoming_bytes, 1,000,000,000; in dbus-daemon for each connection
+}
+
+func (l Limits) withDefaults() Limits {
+	l.MaxIncompleteConnections = cmp.Or(l.MaxIncompleteConnections, 10_000)
+	l.AuthTimeout = cmp.Or(l.AuthTimeout, 30*time.Second)
+	l.MaxConnections = cmp.Or(l.MaxConnections, 100_000)
+	l.MaxIncomingBytes = cmp.Or(l.MaxIncomingBytes, 1_000_000_000)
+	return l
+}
+
+// Config describes a server.
+type Config struct {
+	// Endpoint is the door to the bus that the server opens.
+	Endpoint *bus.Endpoint
+	// DBus1 makes the protocol of a peer that asked for no other.
+	DBus1 func(*Peer) Protocol
+	// Native makes the protocol of a peer that asked for kdbus. Nil: that is not on offer.
+	Native func(*Peer) Protocol
+	// Log gets what an administrator should know, rate-limited where peers could flood it. Nil
+	// discards.
+	Log *slog.Logger
+	// AllowUser decides who may connect. Nil admits the user of this process and root.
+	AllowUser func(uid uint32) bool
+	// AllowAnonymous lets peers in that do not say who they are.
+	AllowAnonymous bool
+	Limits         Limits
+}
+
+// A Server serves the peers of one endpoint. Safe for concurrent use.
+type Server struct {
+	config Config
+	poller *poller
+	limits Limits
+	log    *slog.Logger
+	blame  limiter // log lines about peers
+	uid    uint32  // of this process
+
+	mu         sync.Mutex
+	peers      map[*Peer]struct{}
+	incomplete int
+	incoming   map[uint32]int // bytes of long messages that have not arrived in full, by user
+	listeners  map[*listener]struct{}
+	closed     bool
+	running    sync.WaitGroup // calls of Serve, and peers
+	working    sync.WaitGroup // the poller
+	halt       sync.Once
+}
+
+// NewServer makes a server, to be ended by Shutdown.
+func NewServer(config Config) (*Server, error) {
+	poller, err := newPoller()
+	if err != nil {
+		return nil, fmt.Errorf("make a server for a bus: %w", err)
+	}
+	s := &Server{
+		poller:    poller,
+		config:    config,
+		limits:    config.Limits.withDefaults(),
+		log:       config.Log,
+		uid:       uint32(os.Getuid()),
+		peers:     make(map[*Peer]struct{}),
+		listeners: make(map[*listener]struct{}),
+		incoming:  make(map[uint32]int),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.config.AllowUser == nil {
+		s.config.AllowUser = func(uid uint32) bool { return uid == s.uid || uid == 0 }
+	}
+	s.working.Go(poller.run)
+	return s, nil
+}
+
+// ServeConn serves one socket that is already connected, and returns. c is closed; the server has a
+// descriptor of its own. guid is what Serve takes.
+func (s *Server) ServeConn(c *net.UnixConn, guid string) error {
+	defer c.Close()
+	fd, err := dupDescriptor(c)
+	if err != nil {
+		return fmt.Errorf("serve a connection: %w", err)
+	}
+	s.start(fd, guid)
+	return nil
+}
+
+// start makes a peer of a connected socket and watches it.
+func (s *Server) start(fd int, guid string) {
+	p, err := newPeer(s, fd, guid)
+	if err != nil {
+		s.blame.warn(s.log, "connection refused", "error", err)
+		unix.Close(fd)
+		return
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		p.release()
+		return
+	}
+	s.peers[p] = struct{}{}
+	s.incomplete++
+	s.running.Add(1)
+	s.mu.Unlock()
+	p.expectJoin()
+	s.poller.register(p, &p.id)
+	if err := s.poller.add(p.id, fd, watched); err != nil {
+		p.end = err
+		p.leave()
+	}
+}
+
+// ErrTooManyPeers is returned by Join when the server has as many peers as it may.
+var ErrTooManyPeers = errors.New("as many peers as may be on the bus are (max_completed_connections)")
+
+// completed counts a peer that has said Hello.
+func (s *Server) completed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.peers)-s.incomplete >= s.limits.MaxConnections {
+		return ErrTooManyPeers
+	}
+	s.incomplete--
+	s.resumeAccepting()
+	return nil
+}
+
+// remove takes off a peer that has left.
+func (s *Server) remove(p *Peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.peers, p)
+	if !p.joined {
+		s.incomplete--
+	}
+	s.resumeAccepting()
+	s.running.Done()
+}
+
+// hold counts n more bytes of unfinished messages of a user, or fewer if n is negative.
+func (s *Server) hold(uid uint32, n int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	held := s.incoming[uid] + n
+	if n > 0 && held > s.limits.MaxIncomingBytes {
+		return fmt.Errorf("the connections of user %d hold %d bytes of messages that have not arrived in full (max_incoming_bytes=%d)",
+			uid, held, s.limits.MaxIncomingBytes)
+	}
+	if held == 0 {
+		delete(s.incoming, uid)
+	} else {
+		s.incoming[uid] = held
+	}
+	return nil
+}
+
+// UID returns the user of this process.
+func (s *Server) UID() uint32 { return s.uid }
+
+// Counts returns how many peers have said Hello and how many have not.
+func (s *Server) Counts() (active, incomplete int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.peers) - s.incomplete, s.incomplete
+}
+
+// Shutdown closes the listeners and all connections, and returns when everything has ended or ctx
+// is done.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	for l := range s.listeners {
+		l.end(ErrServerClosed)
+	}
+	for p := range s.peers {
+		p.HangUp()
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		s.halt.Do(func() {
+			s.poller.halt()
+			s.working.Wait()
+			s.poller.close()
+		})
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("shut down the server: %w", ctx.Err())
+	}
+}
