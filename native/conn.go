@@ -1,0 +1,211 @@
+package native
+
+import (
+	"io"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/transport"
+)
+
+// conn is one native peer. It implements transport.Protocol: all methods but Encode and Drained are
+// for the goroutine that has the peer's turn.
+type conn struct {
+	server *Server
+	peer   *transport.Peer
+	bus    *bus.Conn  // nil before HELLO
+	fake   *meta.Data // what is known of it instead of the truth; nil if it passes for itself
+	calls  syncCalls
+}
+
+// HeaderSize implements transport.Protocol.
+func (c *conn) HeaderSize() int { return abi.FrameHeaderSize }
+
+// MaxFDs implements transport.Protocol.
+func (c *conn) MaxFDs() int { return abi.FrameMaxFDs }
+
+// FrameSize implements transport.Protocol. What is no frame, or too large for one, ends the
+// connection; the latter is said before.
+func (c *conn) FrameSize(b []byte) (int, error) {
+	var h abi.FrameHeader
+	if err := h.Decode(b); err != nil {
+		return 0, err
+	}
+	if h.Size > abi.FrameMaxSize {
+		err := refusef(syscall.EMSGSIZE, "a frame of %d bytes is larger than any can be (%d)", h.Size, abi.FrameMaxSize)
+		c.answer(&request{FrameHeader: h}, err)
+		return 0, err
+	}
+	return int(h.Size), nil
+}
+
+// request is one frame of a client, while it is handled.
+type request struct {
+	abi.FrameHeader
+	raw  []byte // the frame
+	fds  []int  // descriptors that came with it, and that nobody owns yet
+	cmd  []byte // the command's struct, in raw; it becomes that of the answer
+	rest []byte // what lies behind that
+
+	asked bool   // it negotiates, so that the answer is the whole struct
+	infos []byte // what lies behind the struct of the answer
+
+	owned bool         // raw is the request's to keep
+	free  func()       // gives raw back, if not nil
+	kept  bool         // raw has been kept: somebody else calls free
+	later bool         // something else will answer
+	after func() error // follows the answer
+	leave bool         // the connection ends with the answer
+}
+
+// Frame implements transport.Protocol.
+func (c *conn) Frame(raw []byte, owned bool, free func()) error {
+	r := request{raw: raw, owned: owned, free: free}
+	defer r.end()
+	if err := r.Decode(raw); err != nil {
+		return err
+	}
+	var err error
+	if r.fds, err = c.peer.ClaimFDs(r.FDs); err != nil {
+		return err
+	}
+	return c.finish(&r, c.run(&r))
+}
+
+// end gives up what is left of a request.
+func (r *request) end() {
+	closeAll(r.fds)
+	if r.free != nil && !r.kept {
+		r.free()
+	}
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}
+
+// finish answers a request that has been run. An error ends the connection.
+func (c *conn) finish(r *request, err error) error {
+	quiet := r.later || r.Code&uint32(abi.FrameQuiet) != 0
+	if err != nil || !quiet {
+		if err := c.answer(r, err); err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.leave:
+		return io.EOF
+	case r.after != nil:
+		return r.after()
+	}
+	return nil
+}
+
+// run judges what all commands have in common, and runs the one that is asked for.
+func (c *conn) run(r *request) error {
+	if flags := r.Code &^ uint32(abi.FrameQuiet); flags != 0 {
+		return refusef(syscall.EINVAL, "frame: unknown flags %#x", flags)
+	}
+	how, known := commands[r.Cmd]
+	switch {
+	case !known && r.Cmd.FixedSize() == 0:
+		return refusef(syscall.ENOTTY, "there is no %v", r.Cmd)
+	case !known:
+		return refusef(syscall.EOPNOTSUPP, "%v is not for this kind of socket", r.Cmd)
+	case c.bus == nil && r.Cmd != abi.CmdHello:
+		return refusef(syscall.EBADFD, "%v before HELLO", r.Cmd)
+	case c.bus != nil && r.Cmd == abi.CmdHello:
+		return refusef(syscall.EBADFD, "HELLO was said before")
+	case len(r.fds) > 0 && r.Cmd != abi.CmdSend:
+		return refusef(syscall.EINVAL, "%v does not take file descriptors", r.Cmd)
+	}
+	var err error
+	if r.cmd, r.rest, err = abi.CutStruct(r.raw[abi.FrameHeaderSize:], r.Cmd.String()); err != nil {
+		return err
+	}
+	if r.Cmd == abi.CmdSend {
+		return c.send(r)
+	}
+	if len(r.rest) > 0 {
+		return refusef(syscall.EINVAL, "%d bytes lie behind %v", len(r.rest), r.Cmd)
+	}
+	cmd := how.decoder()
+	err = cmd.Decode(r.cmd)
+	if probe := r.negotiate(); probe {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return how.run(c, r, cmd)
+}
+
+// negotiate answers the request's questions about what there is, if it has some. It reports whether
+// that is all there is to do.
+func (r *request) negotiate() (probe bool) {
+	if !asks(r.Cmd, r.cmd) {
+		return false
+	}
+	probe, err := r.Cmd.Negotiate(r.cmd)
+	r.asked = err == nil
+	return probe
+}
+
+// asks reports whether a command asks what there is.
+func asks(cmd abi.Cmd, b []byte) bool {
+	if len(b) < cmd.FixedSize() {
+		return false
+	}
+	if u64(b[offFlags:])&abi.FlagNegotiate != 0 {
+		return true
+	}
+	for it := range abi.Items(b[cmd.FixedSize():]).All() {
+		if it.Type == abi.ItemNegotiate {
+			return true
+		}
+	}
+	return false
+}
+
+// command is how to run a command.
+type command struct {
+	decoder func() abi.Command
+	run     func(c *conn, r *request, cmd abi.Command) error
+}
+
+// commands are those that there are on this kind of socket. SEND has a way of its own.
+var commands map[abi.Cmd]command
+
+func init() {
+	commands = map[abi.Cmd]command{
+		abi.CmdSend:           {},
+		abi.CmdHello:          commandOf((*conn).hello),
+		abi.CmdUpdate:         commandOf((*conn).update),
+		abi.CmdByeBye:         commandOf((*conn).byeBye),
+		abi.CmdConnInfo:       commandOf((*conn).connInfo),
+		abi.CmdBusCreatorInfo: commandOf((*conn).busCreatorInfo),
+		abi.CmdList:           commandOf((*conn).list),
+		abi.CmdCancel:         commandOf((*conn).cancel),
+		abi.CmdNameAcquire:    commandOf((*conn).nameAcquire),
+		abi.CmdNameRelease:    commandOf((*conn).nameRelease),
+		abi.CmdMatchAdd:       commandOf((*conn).matchAdd),
+		abi.CmdMatchRemove:    commandOf((*conn).matchRemove),
+	}
+}
+
+// commandOf makes a command of its method, whose argument is the decoded struct.
+func commandOf[T any, P interface {
+	*T
+	abi.Command
+}](run func(c *conn, r *request, cmd P) error) command {
+	return command{
+		decoder: func() abi.Command { return P(new(T)) },
+		run:     func(c *conn, r *request, cmd abi.Command) error { return run(c, r, cmd.(P)) },
+	}
+}

@@ -1,0 +1,150 @@
+package native
+
+import (
+	"encoding/hex"
+	"errors"
+	"os"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/transport"
+)
+
+const (
+	// defaultPool is what kdbus clients ask for.
+	defaultPool = 16 << 20
+	// maxPool is the most that counts.
+	maxPool = 1 << 30
+	// messagesPerPool is how many messages each user may have in a queue of defaultPool bytes.
+	messagesPerPool = abi.ConnMaxMsgs
+	// maxQueuedMemfds is how many memfds each user may have in a queue.
+	maxQueuedMemfds = 64
+)
+
+var pageSize = uint64(os.Getpagesize())
+
+// hello brings the peer onto the bus: kdbus.connection(7), "Creating connections".
+func (c *conn) hello(r *request, h *abi.Hello) error {
+	if err := c.checkHello(h); err != nil {
+		return err
+	}
+	config := bus.ConnConfig{
+		Flags:       bus.ConnFlags(h.Flags),
+		Limits:      limitsOf(h.PoolSize),
+		Description: h.Description,
+		Wants:       bus.Parts(h.AttachFlagsRecv) & bus.PartsMetadata,
+		AttachSend:  meta.Kinds(h.AttachFlagsSend),
+		Fake:        fakeData(h),
+	}
+	if h.Flags&abi.HelloActivator != 0 {
+		config.ActivatorName = h.Name
+	}
+	if config.Fake == nil {
+		data := c.peer.ConnectData(config.AttachSend)
+		config.Metadata = &data
+	}
+	conn, err := c.peer.Join(config)
+	switch {
+	case errors.Is(err, transport.ErrTooManyPeers), errors.Is(err, bus.ErrTooManyConns):
+		return refusef(syscall.EMFILE, "%v", err)
+	case err != nil:
+		return err
+	}
+	c.bus, c.fake = conn, config.Fake
+	c.greet(r, h)
+	return nil
+}
+
+// checkHello judges what takes knowledge of the bus.
+func (c *conn) checkHello(h *abi.Hello) error {
+	const special = abi.HelloActivator | abi.HelloMonitor
+	switch {
+	case h.PoolSize == 0 || h.PoolSize%pageSize != 0:
+		return refusef(syscall.EINVAL, "a pool of %d bytes is not a multiple of the page size (%d), or is 0", h.PoolSize, pageSize)
+	case h.Flags&abi.HelloPolicyHolder != 0, len(h.Access) > 0:
+		return refusef(syscall.EOPNOTSUPP, "this bus takes no policy from connections")
+	case h.Flags&special != 0 && !c.privileged():
+		return refusef(syscall.EPERM, "user %d may not connect as %v", c.peer.Creds().UID, h.Flags&special)
+	case (h.Creds != nil || h.PIDs != nil || h.SecLabel != "") && !c.privileged():
+		return refusef(syscall.EPERM, "user %d may not pass for another process", c.peer.Creds().UID)
+	}
+	return nil
+}
+
+// privileged reports whether the peer is one that is trusted like the bus itself.
+func (c *conn) privileged() bool {
+	return c.peer.Known() && c.server.config.Privileged(c.peer.Creds().UID)
+}
+
+// greet prepares the answer to HELLO, which is the first thing that the peer gets; when it is queued,
+// the peer becomes visible to others.
+func (c *conn) greet(r *request, h *abi.Hello) {
+	b := c.bus.Bus()
+	bloom := b.Bloom()
+	_, flags := b.Creator()
+	r.infos = abi.BloomParameter{Size: bloom.Size, NHash: bloom.Hashes}.AppendItem(nil)
+	h.Reply = abi.HelloReply{
+		BusFlags:  abi.MakeFlags(flags),
+		ID:        uint64(c.bus.ID()),
+		Offset:    r.infosAt(),
+		ItemsSize: uint64(len(r.infos)),
+	}
+	hex.Decode(h.Reply.ID128[:], []byte(b.GUID()))
+	h.PutReply(r.cmd)
+	if h.Flags&abi.HelloMonitor != 0 {
+		r.after = func() error { return c.bus.BecomeMonitor(bus.Everything) }
+		return
+	}
+	r.after = func() error {
+		c.bus.Hello()
+		return nil
+	}
+}
+
+// limitsOf returns what a connection may hold whose queue is to have this size: kdbus.pool(7).
+func limitsOf(pool uint64) *bus.Limits {
+	pool = min(pool, maxPool)
+	if pool == defaultPool {
+		return &defaultLimits
+	}
+	limits := defaultLimits
+	limits.Quota.Bytes = int(pool)
+	limits.Quota.Messages = max(messagesPerPool, int(pool/(defaultPool/messagesPerPool)))
+	return &limits
+}
+
+var defaultLimits = bus.Limits{
+	Quota: bus.Quota{
+		Bytes:    defaultPool,
+		Messages: messagesPerPool,
+		FDs:      abi.ConnMaxFDsPerUser,
+		Memfds:   maxQueuedMemfds,
+		Fair:     true,
+	},
+	MaxNames:   abi.ConnMaxNames,
+	MaxCalls:   abi.ConnMaxRequestsPending,
+	MaxMatches: abi.MatchMax,
+}
+
+// byeBye takes the peer off the bus: kdbus.connection(7), "Termination of connections".
+func (c *conn) byeBye(r *request, _ *abi.ByeBye) error {
+	c.bus.Flush() // what the peer is still to be answered is not what it must read first
+	if n := c.bus.QueueStats().Messages; n > 0 {
+		return refusef(syscall.EBUSY, "%d messages wait to be received", n)
+	}
+	r.leave = true
+	return nil
+}
+
+// update changes what is attached to messages: kdbus.connection(7), "Updating connection details".
+func (c *conn) update(_ *request, u *abi.Update) error {
+	switch {
+	case u.Policies != nil:
+		return refusef(syscall.EOPNOTSUPP, "this bus takes no policy from connections")
+	case u.AttachFlagsSend != nil && c.bus.Flags()&bus.FlagActivator != 0:
+		return refusef(syscall.EOPNOTSUPP, "an activator sends nothing")
+	}
+	return c.bus.Update((*meta.Kinds)(u.AttachFlagsSend), (*meta.Kinds)(u.AttachFlagsRecv))
+}

@@ -1,0 +1,191 @@
+package native
+
+import (
+	"encoding/binary"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
+)
+
+// A SEND and what its receivers get are laid out alike: a struct kdbus_msg with items, then the
+// payload, and what says where the payload is counts from the beginning of that struct. So what
+// arrived is copied once, with the header of a frame before it, a few words are changed in it, and
+// it is what receivers get. Only metadata, which come between items and payload, are added for each
+// receiver (see encode.go). What arrived in memory of its own is not even copied.
+
+// message is a message of a native peer. It is the bus.Maker of its own parts.
+type message struct {
+	bus.Message
+	extra    bus.Extra
+	segments [1]bus.Segment
+	conn     *conn
+
+	// frame is what receivers get who get no metadata. It does not change once the message was
+	// sent.
+	frame []byte
+	kmsg  []byte // the struct kdbus_msg with its items, in frame
+
+	form *form // the payload as D-Bus has it; nil until somebody wants it
+}
+
+// Offsets in struct kdbus_msg, and in items.
+const (
+	sizeKmsg   = 64
+	offSrcID   = 32
+	sizeItem   = 16 // of the header: size, type
+	offType    = 8
+	offVecAddr = sizeItem + 8  // PAYLOAD_VEC and PAYLOAD_OFF: size, address or offset
+	offMemfd   = sizeItem + 16 // PAYLOAD_MEMFD: start, size, fd
+)
+
+// newMessage makes a message of what lies behind the command in a frame. It keeps the frame if it
+// can.
+func (c *conn) newMessage(r *request) (*message, error) {
+	kmsg, _, err := abi.CutStruct(r.rest, "message")
+	if err != nil {
+		return nil, err
+	}
+	m := &message{conn: c}
+	if r.owned {
+		// There is space for the header where the command was.
+		m.frame = r.raw[len(r.raw)-len(r.rest)-abi.FrameHeaderSize:]
+		m.Free = r.free
+		r.kept = true
+	} else {
+		m.frame = make([]byte, abi.FrameHeaderSize+len(r.rest))
+		copy(m.frame[abi.FrameHeaderSize:], r.rest)
+	}
+	m.kmsg = m.frame[abi.FrameHeaderSize:][:len(kmsg):len(kmsg)]
+	return m, nil
+}
+
+// maxGap is how many bytes may lie between one piece of payload and the next, for alignment.
+const maxGap = 7
+
+// checkPayload sees to it that all of the frame behind kmsg is payload, in order, and cuts off
+// padding at its end.
+func (m *message) checkPayload(k *abi.Message) error {
+	b := m.frame[abi.FrameHeaderSize:]
+	if err := k.PayloadWithin(uint64(align8(len(m.kmsg))), uint64(len(b))); err != nil {
+		return err
+	}
+	end := uint64(min(align8(len(m.kmsg)), len(b)))
+	for i := range k.Payload {
+		p := &k.Payload[i]
+		if p.Type != abi.ItemPayloadVec || p.Zeros() {
+			continue
+		}
+		if p.Offset-end > maxGap {
+			return refusef(syscall.EFAULT, "message: %d bytes before byte %d are no payload", p.Offset-end, p.Offset)
+		}
+		end = p.Offset + p.Size
+	}
+	if uint64(len(b))-end > maxGap {
+		return refusef(syscall.EFAULT, "message: %d bytes from byte %d on are no payload", uint64(len(b))-end, end)
+	}
+	m.frame = m.frame[:abi.FrameHeaderSize+end]
+	return nil
+}
+
+// fill makes the envelope, and of the frame that which receivers get. The descriptors are there
+// already.
+func (m *message) fill(k *abi.Message, sync bool) error {
+	m.Dst, m.DstName = bus.ID(k.DstID), k.DstName
+	m.Flags = bus.Flags(k.Flags)
+	m.Cookie, m.ReplyCookie = k.Cookie, k.CookieReply
+	m.Maker = m
+	m.Extra = &m.extra
+	x := &m.extra
+	x.Priority, x.PayloadType = k.Priority, uint64(k.PayloadType)
+	x.Form = m
+	x.Bloom, x.BloomGeneration = k.Bloom.Data, k.Bloom.Generation
+	if x.Bloom != nil {
+		m.Has |= bus.PartBloom
+	}
+	if k.Flags&abi.MsgExpectReply != 0 {
+		var err error
+		if m.Timeout, err = timeoutOf(k.TimeoutNS, sync); err != nil {
+			return err
+		}
+		x.Deadline = k.TimeoutNS
+	}
+	m.fillSegments(k)
+	m.patch()
+	return nil
+}
+
+// fillSegments lists the payload for the core.
+func (m *message) fillSegments(k *abi.Message) {
+	m.extra.Segments = m.segments[:0]
+	memfds := 0
+	for _, p := range k.Payload {
+		s := bus.Segment{Size: p.Size}
+		switch {
+		case p.Type == abi.ItemPayloadMemfd:
+			memfds++
+			s.Memfd, s.Offset = memfds, p.Offset
+		case !p.Zeros():
+			s.Bytes = m.frame[abi.FrameHeaderSize:][p.Offset:][:p.Size:p.Size]
+		}
+		m.extra.Segments = append(m.extra.Segments, s)
+	}
+}
+
+// patch turns what was sent into what is received: its source is filled in, vectors are at offsets,
+// and descriptors are numbered as they will be passed on: those of FDS, then the memfds. All of it
+// has been judged.
+func (m *message) patch() {
+	putU64(m.kmsg[offSrcID:], uint64(m.conn.bus.ID()))
+	memfd := len(m.FDs)
+	for at := sizeKmsg; at+sizeItem <= len(m.kmsg); {
+		item := m.kmsg[at:]
+		at += align8(int(u64(item)))
+		switch abi.ItemType(u64(item[offType:])) {
+		case abi.ItemPayloadVec:
+			putU64(item[offType:], uint64(abi.ItemPayloadOff))
+			if u64(item[offVecAddr:]) == 0 {
+				putU64(item[offVecAddr:], abi.ZerosOffset)
+			}
+		case abi.ItemPayloadMemfd:
+			binary.NativeEndian.PutUint32(item[offMemfd:], uint32(memfd))
+			memfd++
+		case abi.ItemFDs:
+			for i := range m.FDs {
+				binary.NativeEndian.PutUint32(item[sizeItem+4*i:], uint32(i))
+			}
+		}
+	}
+	h := abi.FrameHeader{Size: uint32(len(m.frame)), Cmd: abi.CmdRecv, FDs: uint32(memfd)}
+	h.Put(m.frame)
+}
+
+// Make implements bus.Maker.
+func (m *message) Make(_ *bus.Message, missing bus.Parts) {
+	if kinds := meta.Kinds(missing) & meta.ProcessKinds; kinds != 0 {
+		m.collect(kinds)
+	}
+	m.makeParts(missing)
+}
+
+// collect adds kinds of metadata to those that are there.
+func (m *message) collect(kinds meta.Kinds) {
+	c := m.conn
+	var data meta.Data
+	if c.fake != nil {
+		data = *c.fake
+		data.Has &= kinds
+	} else {
+		if m.Meta != nil {
+			kinds |= m.Meta.Has & meta.ProcessKinds
+		}
+		data = c.peer.Collect(kinds)
+		data.Has &= kinds // it may be what others wanted as well
+	}
+	if had := m.Meta; had != nil {
+		data.Has |= had.Has & meta.ConnectionKinds
+		data.Timestamp, data.Names, data.Description = had.Timestamp, had.Names, had.Description
+	}
+	m.Meta = &data
+}

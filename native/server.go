@@ -1,0 +1,81 @@
+package native
+
+import (
+	"os"
+	"sync"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/transport"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// DriverName is the name by which peers call the bus itself.
+const DriverName = "org.freedesktop.DBus"
+
+// Driver is the bus as a peer among others, to be called by D-Bus messages.
+type Driver interface {
+	// Call handles a message of c's peer to DriverName: h and body as D-Bus has it, with the true
+	// sender in h. The message has not been shown to the bus yet (see [bus.Conn.SendToBus]).
+	// Everything is valid during the call only.
+	//
+	// Answers are delivered to c in D-Bus 1 format (see [bus.Conn.Deliver]) with m.Cookie as their
+	// ReplyCookie. An error, a [*bus.Error], is that the message was not taken at all.
+	Call(c *bus.Conn, m *bus.Message, h *wire.Header, body []byte) error
+}
+
+// Rules are the D-Bus match rules of a bus.
+type Rules interface {
+	// Add subscribes c to what a match rule says, under a cookie that several may have; with
+	// replace, those with the same cookie are removed. The errors, each a [*bus.Error], are EINVAL
+	// for a bad rule, and EMFILE.
+	Add(c *bus.Conn, cookie uint64, rule string, replace bool) error
+	// Remove removes all rules that c has under this cookie. The error is [bus.ErrNoSuchMatch].
+	Remove(c *bus.Conn, cookie uint64) error
+	// View returns what a message is to those rules, for [bus.Message.View]. It is valid as long as
+	// h and body are.
+	View(h *wire.Header, body []byte) any
+	// Compile reads a match rule, to be a condition among others. The error, a [*bus.Error], is
+	// EINVAL.
+	Compile(rule string) (bus.Rule, error)
+}
+
+// Config describes a server.
+type Config struct {
+	// Driver is called by those who call DriverName. Nil: nobody has this name.
+	Driver Driver
+	// Rules keeps D-Bus match rules. Nil: there are none (EOPNOTSUPP).
+	Rules Rules
+	// Privileged decides who may be a monitor, an activator or a policy holder, or pass for another
+	// process. Nil means root and the user of this process.
+	Privileged func(uid uint32) bool
+	// CreatorName is how BUS_CREATOR_INFO calls the bus. Empty means the bus's own name.
+	CreatorName string
+}
+
+// A Server has what the native peers of a bus share. Safe for concurrent use.
+type Server struct {
+	config Config
+}
+
+// New makes a server.
+func New(config Config) *Server {
+	if config.Privileged == nil {
+		own := uint32(os.Getuid())
+		config.Privileged = func(uid uint32) bool { return uid == 0 || uid == own }
+	}
+	return &Server{config: config}
+}
+
+// Protocol makes the protocol of one peer, for [transport.Config].
+func (s *Server) Protocol(p *transport.Peer) transport.Protocol {
+	return &conn{server: s, peer: p}
+}
+
+// parts is what a command is decoded into. It is lent to one request at a time.
+type parts struct {
+	send    abi.Send
+	message abi.Message
+}
+
+var partsPool = sync.Pool{New: func() any { return new(parts) }}
