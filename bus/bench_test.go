@@ -50,7 +50,7 @@ func BenchmarkUnicast(b *testing.B) {
 			payload := [][]byte{make([]byte, 100)}
 			b.ReportAllocs()
 			for b.Loop() {
-				m := &bus.Message{Dst: receiver.ID(), Payload: payload}
+				m := &bus.Message{Dst: receiver.ID(), Payload: payload, Has: bus.PartDBus1}
 				if err := sender.Send(m); err != nil {
 					b.Fatal(err)
 				}
@@ -71,7 +71,7 @@ func BenchmarkUnicastToAQueueOf(b *testing.B) {
 			receiver.sleep()
 			payload := [][]byte{make([]byte, 100)}
 			send := func() {
-				m := &bus.Message{Dst: receiver.ID(), Payload: payload}
+				m := &bus.Message{Dst: receiver.ID(), Payload: payload, Has: bus.PartDBus1}
 				if err := sender.Send(m); err != nil {
 					b.Fatal(err)
 				}
@@ -99,13 +99,13 @@ func BenchmarkCallAndReply(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		cookie++
-		m := &bus.Message{Dst: callee.ID(), Flags: bus.ExpectReply, Cookie: cookie, Payload: payload}
+		m := &bus.Message{Dst: callee.ID(), Flags: bus.ExpectReply, Cookie: cookie, Payload: payload, Has: bus.PartDBus1}
 		if err := caller.Send(m); err != nil {
 			b.Fatal(err)
 		}
 		caller.Flush()
 		m.Release()
-		m = &bus.Message{Dst: caller.ID(), ReplyCookie: cookie, Payload: payload}
+		m = &bus.Message{Dst: caller.ID(), ReplyCookie: cookie, Payload: payload, Has: bus.PartDBus1}
 		if err := callee.Send(m); err != nil {
 			b.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func BenchmarkBroadcastTo(b *testing.B) {
 			payload := [][]byte{make([]byte, 100)}
 			b.ReportAllocs()
 			for b.Loop() {
-				m := &bus.Message{Dst: bus.Broadcast, Payload: payload}
+				m := &bus.Message{Dst: bus.Broadcast, Payload: payload, Has: bus.PartDBus1}
 				if err := sender.Send(m); err != nil {
 					b.Fatal(err)
 				}
@@ -145,7 +145,7 @@ func BenchmarkUnicastInParallel(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		sender, receiver := t.sink(), t.sink()
 		for pb.Next() {
-			m := &bus.Message{Dst: receiver.ID(), Payload: payload}
+			m := &bus.Message{Dst: receiver.ID(), Payload: payload, Has: bus.PartDBus1}
 			if err := sender.Send(m); err != nil {
 				b.Error(err)
 			}

@@ -52,6 +52,7 @@ type Bus struct {
 	indexes []Index
 	timers  timers
 	config  Config
+	attach  meta.Kinds // what messages on this bus may carry
 
 	mu        sync.RWMutex
 	lastID    ID
@@ -59,8 +60,14 @@ type Bus struct {
 	names     map[string]*name
 	monitors  []*Conn
 	broadcast uint64  // number of the broadcast being routed; see Conn.mark
-	receivers []*Conn // scratch space of the broadcast being routed
-	peaks     Stats
+	receivers []*Conn // of the broadcast being routed
+	matches   matchIndex
+
+	audience     tally // what the connections want, monitors included
+	monitorWants Parts // what all monitors together want of every message
+
+	telling sync.Mutex // see tellWanted; taken before mu
+	peaks   Stats
 }
 
 // NewBus makes a bus. It lives as long as somebody holds it.
@@ -80,6 +87,13 @@ func (d *Domain) NewBus(config Config) *Bus {
 	if b.config.Bloom == (BloomParameter{}) {
 		b.config.Bloom = DefaultBloom
 	}
+	b.attach = meta.AllKinds
+	for _, permits := range []*meta.Kinds{d.config.Attach, config.Attach} {
+		if permits != nil {
+			b.attach &= *permits
+		}
+	}
+	b.matches.bits = b.config.Bloom.Size * 8
 	if b.policy == nil {
 		b.policy = allowAll{}
 	}

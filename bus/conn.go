@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kdbus-go/kdbus/meta"
 )
@@ -16,13 +17,17 @@ type Conn struct {
 	bus         *Bus
 	id          ID
 	uid         uint32
+	flags       ConnFlags
 	acceptFDs   bool
 	tellOwn     bool
 	limits      *Limits
 	receiver    Receiver
 	description string
 	peer        any
-	flags       ConnFlags
+	metadata    *meta.Data // of the process that connected
+	collect     func(meta.Kinds) meta.Data
+	fake        *meta.Data // what the peer wants to be known instead
+	activates   string     // the name of an activator
 
 	touched []*Conn // receivers to wake at the next Flush; the driving goroutine's
 
@@ -34,9 +39,13 @@ type Conn struct {
 	peak    int      // the most names that owned has held
 	claims  []*name  // names owned or queued for
 	mark    uint64   // the last broadcast that was queued here
+	matches []*match // in the order they were added
 
-	wants      Parts
-	attachSend meta.Kinds
+	attachSend meta.Kinds // what messages of the peer may carry
+	attachable meta.Kinds // the same, as far as the bus permits it
+
+	wants atomic.Uint32 // Parts of messages that it wants; changed with Bus.mu held for writing
+	told  meta.Kinds    // what Receiver.Wanted was called with; guarded by Bus.telling
 
 	mu    sync.Mutex
 	queue queue
@@ -91,21 +100,63 @@ func (c *Conn) PeakNames() int {
 	return c.peak
 }
 
-// Hello makes c part of its bus: others see it from now on.
-func (c *Conn) Hello() {
+// ordinary reports whether c can send and be sent to, neither an activator nor a policy holder.
+// Whether it is a monitor is another question.
+func (c *Conn) ordinary() bool { return c.flags&(FlagActivator|FlagPolicyHolder) == 0 }
+
+// Hello makes c part of its bus: others see it from now on. Only that of an activator can fail, if
+// it may not have the name (ErrDenied, or whatever the policy says) or somebody else has it as such
+// (ErrExists), and that of a policy holder, if the policy refuses.
+func (c *Conn) Hello() error {
 	b := c.bus
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if c.joined || c.closed || c.monitor != nil {
-		return
+		b.mu.Unlock()
+		return nil
 	}
+	if err := c.mayJoin(); err != nil {
+		b.mu.Unlock()
+		return err
+	}
+	before := b.audience.parts
 	c.joined = true
 	b.conns[c.id] = c
+	b.audience.add(c.wanted())
 	b.peak()
-	c.announce(Notification{Kind: IDAdded, NewOwner: c.id})
+	c.announce(Notification{Kind: IDAdded, NewOwner: c.id, NewFlags: uint64(c.flags)})
 	if c.tellOwn {
 		c.tell(c, 0, Notification{Kind: NameAcquired, Name: c.UniqueName(), NewOwner: c.id})
 	}
+	if c.activates != "" {
+		c.standIn()
+	}
+	changed := wantsChanged(before, b.audience.parts)
+	concerned := c.wantedOfIt() != 0
+	b.mu.Unlock()
+	if changed {
+		b.tellWanted()
+	} else if concerned {
+		b.tellWanted(c)
+	}
+	return nil
+}
+
+// mayJoin asks for the permissions that only special connections need. Bus.mu is held for writing.
+func (c *Conn) mayJoin() error {
+	b := c.bus
+	if c.flags&FlagPolicyHolder != 0 {
+		return b.policy.(PolicyHolder).Hold(c)
+	}
+	if c.flags&FlagActivator == 0 {
+		return nil
+	}
+	if err := b.policy.Own(c, c.activates); err != nil {
+		return err
+	}
+	if n := b.names[c.activates]; n != nil && n.activator != nil {
+		return errorf(ErrExists, "the name %s has an activator already", c.activates)
+	}
+	return nil
 }
 
 // leave takes away everything that c has on the bus: subscriptions, names, its id, and the calls in
@@ -115,15 +166,23 @@ func (c *Conn) leave() {
 	for _, index := range b.indexes {
 		index.Forget(c)
 	}
+	c.forgetMatches()
+	if c.flags&FlagPolicyHolder != 0 && c.joined {
+		b.policy.(PolicyHolder).Forget(c)
+	}
+	if c.flags&FlagActivator != 0 {
+		c.standDown()
+	}
 	for len(c.claims) > 0 {
 		b.removeOwner(c, c.claims[len(c.claims)-1], c)
 	}
 	if c.joined {
 		c.joined = false
+		b.audience.remove(c.wanted())
 		if c.tellOwn {
 			c.tell(c, 0, Notification{Kind: NameLost, Name: c.UniqueName(), OldOwner: c.id})
 		}
-		c.announce(Notification{Kind: IDRemoved, OldOwner: c.id})
+		c.announce(Notification{Kind: IDRemoved, OldOwner: c.id, OldFlags: uint64(c.flags)})
 		delete(b.conns, c.id)
 	}
 	c.abandonCalls()
@@ -139,12 +198,15 @@ func (c *Conn) Close() {
 		b.mu.Unlock()
 		return
 	}
+	before := b.audience.parts
 	c.closed = true
 	c.leave()
-	if c.monitor != nil {
-		b.monitors = slices.DeleteFunc(b.monitors, func(m *Conn) bool { return m == c })
-	}
+	c.unmonitor()
+	changed := wantsChanged(before, b.audience.parts)
 	b.mu.Unlock()
 	c.shut()
 	b.domain.leave(c.uid)
+	if changed {
+		b.tellWanted()
+	}
 }

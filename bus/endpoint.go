@@ -76,11 +76,19 @@ const (
 )
 
 // Connect makes a connection, with an id but not yet part of the bus: the front-end greets its peer
-// by [Conn.Deliver] first, then calls [Conn.Hello]. Every Conn has to be closed.
+// by [Conn.Deliver] first, then calls [Conn.Hello]. Every Conn has to be closed. Errors:
+// ErrTooManyConns, ErrRequired, ErrInvalid for flags that exclude each other, ErrUnsupported for a
+// policy holder if the Policy of the bus is no [PolicyHolder].
 func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 	b := e.bus
+	if config.AcceptFDs {
+		config.Flags |= FlagAcceptFDs
+	}
 	if config.Limits == nil {
 		config.Limits = &DefaultLimits
+	}
+	if err := b.admits(&config); err != nil {
+		return nil, err
 	}
 	if err := b.domain.enter(config.UID); err != nil {
 		return nil, err
@@ -89,21 +97,45 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 	b.lastID++
 	id := b.lastID
 	b.mu.Unlock()
-	if config.AcceptFDs {
-		config.Flags |= FlagAcceptFDs
-	}
-	return &Conn{
-		flags:       config.Flags,
-		wants:       config.Wants,
-		attachSend:  config.AttachSend,
+	c := &Conn{
 		bus:         b,
 		id:          id,
 		uid:         config.UID,
+		flags:       config.Flags,
 		acceptFDs:   config.Flags&FlagAcceptFDs != 0,
 		tellOwn:     config.TellOwn,
 		limits:      config.Limits,
 		receiver:    config.Receiver,
 		description: config.Description,
 		peer:        config.Peer,
-	}, nil
+		metadata:    config.Metadata,
+		collect:     config.Collect,
+		fake:        config.Fake,
+		activates:   config.ActivatorName,
+		attachSend:  config.AttachSend,
+		attachable:  config.AttachSend & b.attach,
+	}
+	if c.flags&FlagActivator != 0 {
+		config.Wants |= PartDBus1 // in case that the service is one of D-Bus 1
+	}
+	c.wants.Store(uint32(config.Wants))
+	return c, nil
+}
+
+// admits checks what a connection wants to be.
+func (b *Bus) admits(config *ConnConfig) error {
+	special := config.Flags & (FlagActivator | FlagPolicyHolder | FlagMonitor)
+	if special&(special-1) != 0 {
+		return errorf(ErrInvalid, "a connection can be one of activator, policy holder and monitor only")
+	}
+	if (special == FlagActivator) != (config.ActivatorName != "") {
+		return errorf(ErrInvalid, "an activator needs a name, and others have none")
+	}
+	if _, ok := b.policy.(PolicyHolder); special == FlagPolicyHolder && !ok {
+		return errorf(ErrUnsupported, "the policy of this bus has no entries that a connection could hold")
+	}
+	if missing := meta.Missing(b.config.Required, config.AttachSend); missing != 0 {
+		return errorf(ErrRequired, "the bus requires metadata that the connection does not let its messages carry: %s", missing)
+	}
+	return nil
 }

@@ -18,6 +18,11 @@ func (e *Error) Error() string { return e.Detail }
 // Is makes errors.Is(err, syscall.ESRCH) and the like work.
 func (e *Error) Is(target error) bool { return target == e.Errno }
 
+// gone is the error for what a closed connection is asked to do.
+func (c *Conn) gone() *Error {
+	return errorf(ErrDisconnected, "connection %s is closed", c.UniqueName())
+}
+
 func errorf(errno syscall.Errno, format string, args ...any) *Error {
 	return &Error{Errno: errno, Detail: fmt.Sprintf(format, args...)}
 }
@@ -36,8 +41,10 @@ const (
 	ErrNoFDs          = syscall.ECOMM         // the receiver takes no descriptors
 	ErrTooManyCalls   = syscall.EMLINK        // too many calls of this connection wait for replies
 	ErrTooManyNames   = syscall.E2BIG         // the connection has as many names as it may
+	ErrNotUnique      = syscall.ENOTUNIQ      // a message to many that can only be one to one
+	ErrBusy           = syscall.EBUSY         // something is still queued
 	ErrExists         = syscall.EEXIST        // somebody else has it
-	ErrWaiting        = syscall.EADDRNOTAVAIL // nobody has the name but its activator, which the message must not wake
+	ErrInactive       = syscall.EADDRNOTAVAIL // nobody has the name but its activator, which the message must not wake
 	ErrMoved          = syscall.EREMCHG       // the name belongs to another connection than the one given
 	ErrRequired       = syscall.ECONNREFUSED  // the connection withholds metadata that the bus requires
 	ErrNoSuchMatch    = syscall.EBADSLT       // the connection has no match with this cookie

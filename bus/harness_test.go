@@ -61,7 +61,7 @@ type peer struct {
 func (b *testBus) introduce(change ...func(*bus.ConnConfig)) *peer {
 	b.tb.Helper()
 	p := &peer{bus: b}
-	config := bus.ConnConfig{UID: 1000, AcceptFDs: true, Limits: b.limits, Receiver: p, Peer: p}
+	config := bus.ConnConfig{UID: 1000, AcceptFDs: true, Limits: b.limits, Receiver: p, Peer: p, Wants: bus.PartDBus1}
 	for _, f := range change {
 		f(&config)
 	}
@@ -192,7 +192,7 @@ func (p *peer) mustAcquire(name string, flags bus.NameFlags) {
 
 // to makes a plain message.
 func to(dst bus.ID, text string) *bus.Message {
-	return &bus.Message{Dst: dst, Payload: [][]byte{[]byte(text)}}
+	return &bus.Message{Dst: dst, Payload: [][]byte{[]byte(text)}, Has: bus.PartDBus1}
 }
 
 func toName(name, text string) *bus.Message {

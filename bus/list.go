@@ -1,31 +1,88 @@
 package bus
 
+import (
+	"cmp"
+	"slices"
+)
+
 // ListFlags say what List returns, numbered as kdbus.name(7) has them.
 type ListFlags uint64
 
 const (
-	ListUnique     ListFlags = 1 << iota // connections, also those of which nothing else is listed
-	ListNames                            // names and their owners
-	ListActivators                       // names of activators
-	ListQueued                           // names that somebody waits for
+	ListUnique     ListFlags = 1 << iota // connections, also those of which no name is listed
+	ListNames                            // names that connections own
+	ListActivators                       // names that activators stand in for
+	ListQueued                           // names that connections wait for
 )
 
 // A ListEntry is a connection, and one of its names.
 type ListEntry struct {
 	ID        ID
 	ConnFlags ConnFlags
-	Name      string // empty for the connection as such
+	Name      string // "" for the connection as such
 	NameFlags NameFlags
 }
 
-// List returns connections and names as far as c may see them, in no order.
+// List returns connections and names as far as c may see them, by id. A connection has one entry
+// for each name; with ListUnique one without if there are none.
 func (c *Conn) List(flags ListFlags) []ListEntry {
-	return nil
+	entries := c.list(flags)
+	slices.SortStableFunc(entries, func(a, b ListEntry) int { return cmp.Compare(a.ID, b.ID) })
+	return entries
 }
 
-// Inspect returns the connection with this id, or, if name is not empty, the owner of this name, who must be
-// the connection with this id unless that is 0. What c may not see does not exist: the error is
-// ErrNoSuchConn or ErrNoSuchName.
+func (c *Conn) list(flags ListFlags) (entries []ListEntry) {
+	b := c.bus
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, conn := range b.conns {
+		entry := ListEntry{ID: conn.id, ConnFlags: conn.flags}
+		before := len(entries)
+		for _, n := range conn.claims {
+			of := n.flags(conn)
+			if of.listing()&flags != 0 && b.policy.See(c, n.name) {
+				entry.Name, entry.NameFlags = n.name, of
+				entries = append(entries, entry)
+			}
+		}
+		if len(entries) == before && flags&ListUnique != 0 && b.policy.See(c, conn.UniqueName()) {
+			entries = append(entries, ListEntry{ID: conn.id, ConnFlags: conn.flags})
+		}
+	}
+	return entries
+}
+
+// listing returns which kind of list a name with these flags is in.
+func (f NameFlags) listing() ListFlags {
+	switch {
+	case f&ActivatorName != 0:
+		return ListActivators
+	case f&QueuedFor != 0:
+		return ListQueued
+	}
+	return ListNames
+}
+
+// Inspect returns the connection with this id, or, if name is not "", the owner of this name, who
+// has to have this id, unless it is 0. What c may not see does not exist: the error is ErrNoSuchConn
+// or ErrNoSuchName. What is known of the connection says [Conn.Info].
 func (c *Conn) Inspect(id ID, name string) (*Conn, error) {
-	return nil, errorf(ErrNoSuchConn, "no connection %s", id)
+	b := c.bus
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	switch {
+	case name != "":
+		n := b.names[name]
+		if n == nil || !b.policy.See(c, name) || id != 0 && id != n.primary().id {
+			return nil, errorf(ErrNoSuchName, "nobody owns the name %s", name)
+		}
+		return n.primary(), nil
+	case id == 0:
+		return nil, errorf(ErrInvalid, "neither an id nor a name is given")
+	}
+	found := b.conns[id]
+	if found == nil || !b.policy.See(c, found.UniqueName()) {
+		return nil, errorf(ErrNoSuchConn, "no connection %s", id)
+	}
+	return found, nil
 }

@@ -1,91 +1,263 @@
 package bus
 
-// An Index finds the subscribers of a message without asking every connection. Each front-end
-// brings one for its kind of filter (D-Bus match rules, bloom masks). A bus calls it with its lock
-// held; a front-end changes it inside [Conn.EditMatches].
-type Index interface {
-	// Collect appends the connections that subscribed to m to found; it may name one twice. For a
-	// unicast, only those that eavesdrop count. src is nil for the bus itself, dst is the addressee
-	// of a unicast, or nil if that is the bus or nobody.
-	Collect(src, dst *Conn, m *Message, found []*Conn) []*Conn
-	// Eavesdroppers returns how many subscriptions also take unicasts that are meant for others.
-	Eavesdroppers() int
-	// Forget removes the subscriptions of c.
-	Forget(c *Conn)
-	// Needs returns the parts of a message that Collect looks at, as things are now: none if nobody
-	// has subscribed.
-	Needs() Parts
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// AnyID in a match stands for every connection.
+const AnyID = ^ID(0)
+
+// A Match is what a connection subscribes to: kdbus.match(7). It is for broadcasts, for signals to
+// the connection alone, and for notifications, and consists of conditions. A message matches if it
+// satisfies all of them. Those on messages of peers and those on notifications exclude each other;
+// a Match without any takes everything.
+type Match struct {
+	// Cookie is what the match is removed by. Several may have the same.
+	Cookie uint64
+
+	// Masks are conditions on the bloom filter, which must have set all bits that the mask has. Each
+	// consists of masks of the size that the bus prescribes, for generation 0 and those that follow.
+	// A filter of a later generation is compared with the last of them.
+	Masks [][]byte
+	// Senders are conditions on who sends: this connection, or AnyID.
+	Senders []ID
+	// Destinations are conditions on what the message is addressed to: a connection, or AnyID, which
+	// is Broadcast, too.
+	Destinations []ID
+	// Names are well-known names of which the sender has to be the owner.
+	Names []string
+
+	// Changes are conditions on notifications.
+	Changes []Change
+
+	// Rule is a condition on anything, evaluated by the front-end. May be nil.
+	Rule Rule
 }
 
-// A Filter chooses the messages a monitor sees. It is called with the bus locked for reading, from
-// many goroutines at once.
-type Filter interface {
+// A Change is a condition on notifications.
+type Change struct {
+	Kind ChangeKind
+	// Name is the name in question, "" for any. Of names only.
+	Name string
+	// Old and New are its owners before and after, 0 for none, AnyID for whatever. Of ids there is
+	// only New with IDAdd and only Old with IDRemove, again AnyID for whatever.
+	Old, New ID
+}
+
+// ChangeKind is the kind of a notification, as kdbus tells them apart.
+type ChangeKind uint8
+
+const (
+	NameAdd    ChangeKind = iota + 1 // a name that nobody owned has an owner
+	NameRemove                       // nobody owns the name any more
+	NameChange                       // the name went from one owner to another
+	IDAdd                            // a connection appeared
+	IDRemove                         // a connection left
+)
+
+// A Rule is a condition in a Match that only the front-end understands. It is called with the bus
+// locked, from many goroutines at once, and must not call back.
+type Rule interface {
 	// Match takes the same src, dst and m as Collect of Index.
 	Match(src, dst *Conn, m *Message) bool
-	// Needs returns the parts of a message that Match looks at, always the same.
+	// Needs returns the parts of a message that Match looks at, always the same. A part that could
+	// not be made may be absent all the same.
 	Needs() Parts
 }
 
-// Everything is the Filter of a monitor that sees all there is.
-var Everything Filter = everything{}
-
-type everything struct{}
-
-func (everything) Match(_, _ *Conn, _ *Message) bool { return true }
-func (everything) Needs() Parts                      { return 0 }
-
-// EditMatches runs edit while nothing is being routed, so that it may change an Index.
-func (c *Conn) EditMatches(edit func() error) error {
-	c.bus.mu.Lock()
-	defer c.bus.mu.Unlock()
-	if c.closed {
-		return errorf(ErrDisconnected, "connection :1.%d is closed", c.id)
-	}
-	return edit()
+// match is a Match as it is kept.
+type match struct {
+	conn    *Conn
+	spec    Match
+	masks   [][]uint64
+	filings []*filing
 }
 
-// BecomeMonitor turns c into a monitor: from now on it receives, before anyone else, every message
-// that the filter takes, whoever it is meant for, and nothing addressed to itself. It loses its
-// names and subscriptions, its id leaves the bus, and it may not send. For one that is a monitor
-// already it changes the filter, which must not be nil.
-func (c *Conn) BecomeMonitor(f Filter) error {
-	b := c.bus
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if c.closed {
-		return errorf(ErrDisconnected, "connection :1.%d is closed", c.id)
-	}
-	if c.monitor == nil {
-		c.leave()
-		b.monitors = append(b.monitors, c)
-	}
-	c.monitor = f
-	return nil
-}
-
-// IsMonitor reports whether BecomeMonitor was called.
-func (c *Conn) IsMonitor() bool {
-	c.bus.mu.RLock()
-	defer c.bus.mu.RUnlock()
-	return c.monitor != nil
-}
-
-// showMonitors queues m at the monitors that want it. Bus.mu is held in any mode. c is the acting
-// connection, dst the addressee.
-func (c *Conn) showMonitors(dst *Conn, m *Message) {
-	if len(c.bus.monitors) == 0 {
-		return
-	}
-	var src *Conn
-	if m.Src != FromBus {
-		src = c
-	}
-	for _, mon := range c.bus.monitors {
-		if len(m.FDs) > 0 && !mon.acceptFDs {
-			continue
+// AddMatch subscribes c to what m describes; m is the core's from now on. With replace, matches
+// that have the same cookie go. Errors: ErrBloomSize, ErrTooManyMatches, and ErrUnsupported for
+// connections that receive no signals.
+func (c *Conn) AddMatch(m Match, replace bool) error {
+	made := &match{conn: c, spec: m}
+	size := c.bus.config.Bloom.Size
+	for _, mask := range m.Masks {
+		if n := uint64(len(mask)); n == 0 || n%size != 0 {
+			return errorf(ErrBloomSize, "the bloom mask has %d bytes, on this bus it must have %d for each generation", n, size)
 		}
-		if mon.monitor.Match(src, dst, m) {
-			c.push(mon, m, droppable)
+		words := make([]uint64, len(mask)/8)
+		for i := range words {
+			words[i] = binary.LittleEndian.Uint64(mask[i*8:])
+		}
+		made.masks = append(made.masks, words)
+	}
+	made.spec.Masks = nil
+	return c.EditMatches(func() error {
+		if c.monitor != nil || !c.ordinary() {
+			return errorf(ErrUnsupported, "connection %s is a monitor, an activator or a policy holder, which have no matches", c.UniqueName())
+		}
+		limit := c.limits.MaxMatches
+		if limit == 0 {
+			limit = DefaultLimits.MaxMatches
+		}
+		replaced := replace && c.removeMatches(m.Cookie)
+		if !replaced && len(c.matches) >= limit {
+			return errorf(ErrTooManyMatches, "connection %s has %d matches, as many as it may", c.UniqueName(), len(c.matches))
+		}
+		c.matches = append(c.matches, made)
+		c.bus.matches.add(made)
+		return nil
+	})
+}
+
+// RemoveMatches removes all matches of c with this cookie. The error is ErrNoSuchMatch if there are
+// none.
+func (c *Conn) RemoveMatches(cookie uint64) error {
+	return c.EditMatches(func() error {
+		if !c.removeMatches(cookie) {
+			return errorf(ErrNoSuchMatch, "connection %s has no match with the cookie %d", c.UniqueName(), cookie)
+		}
+		return nil
+	})
+}
+
+// removeMatches is RemoveMatches with Bus.mu held for writing.
+func (c *Conn) removeMatches(cookie uint64) (removed bool) {
+	c.matches = slices.DeleteFunc(c.matches, func(m *match) bool {
+		if m.spec.Cookie != cookie {
+			return false
+		}
+		c.bus.matches.remove(m)
+		removed = true
+		return true
+	})
+	return removed
+}
+
+// forgetMatches removes all matches. Bus.mu is held for writing.
+func (c *Conn) forgetMatches() {
+	for _, m := range c.matches {
+		c.bus.matches.remove(m)
+	}
+	c.matches = nil
+}
+
+// subscribed reports whether c has a match for m, a signal to c that src sends. Bus.mu is held.
+func (c *Conn) subscribed(src *Conn, m *Message) bool {
+	return slices.ContainsFunc(c.matches, func(x *match) bool { return x.takes(src, c, m) })
+}
+
+// matchNeeds returns the parts of a message that c's matches look at.
+func (c *Conn) matchNeeds() (needs Parts) {
+	for _, m := range c.matches {
+		needs |= m.needs()
+	}
+	return needs
+}
+
+func (x *match) needs() (needs Parts) {
+	if x.masks != nil {
+		needs |= PartBloom
+	}
+	if x.spec.Rule != nil {
+		needs |= x.spec.Rule.Needs()
+	}
+	return needs
+}
+
+// takes reports whether m satisfies every condition. src is nil for the bus itself.
+func (x *match) takes(src, dst *Conn, m *Message) bool {
+	satisfied := x.takesMessage
+	if m.Notification != nil {
+		satisfied = x.takesNotification
+	}
+	return satisfied(src, m) && (x.spec.Rule == nil || x.spec.Rule.Match(src, dst, m))
+}
+
+func (x *match) takesMessage(src *Conn, m *Message) bool {
+	if len(x.spec.Changes) > 0 || src == nil {
+		return false
+	}
+	for _, id := range x.spec.Senders {
+		if id != src.id && id != AnyID {
+			return false
 		}
 	}
+	for _, id := range x.spec.Destinations {
+		if id != m.Dst && id != AnyID {
+			return false
+		}
+	}
+	filter, generation := m.Bloom()
+	for _, mask := range x.masks {
+		if !passes(filter, mask, generation) {
+			return false
+		}
+	}
+	for _, name := range x.spec.Names {
+		if !slices.Contains(src.owned, name) {
+			return false
+		}
+	}
+	return true
+}
+
+// passes reports whether a filter of this generation has set all bits of the mask that goes with
+// it. No filter passes no mask.
+func passes(filter []byte, masks []uint64, generation uint64) bool {
+	if filter == nil {
+		return false
+	}
+	words := len(filter) / 8
+	last := len(masks)/words - 1
+	mask := masks[min(generation, uint64(last))*uint64(words):]
+	for i := range words {
+		if mask[i]&^binary.LittleEndian.Uint64(filter[i*8:]) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *match) takesNotification(_ *Conn, m *Message) bool {
+	if len(x.masks)+len(x.spec.Senders)+len(x.spec.Destinations)+len(x.spec.Names) > 0 {
+		return false
+	}
+	for i := range x.spec.Changes {
+		if !x.spec.Changes[i].takes(m.Notification) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *Change) takes(n *Notification) bool {
+	if c.Kind != n.change() {
+		return false
+	}
+	old := c.Old == AnyID || c.Old == n.OldOwner
+	new := c.New == AnyID || c.New == n.NewOwner
+	switch c.Kind {
+	case IDAdd:
+		return new
+	case IDRemove:
+		return old
+	}
+	return old && new && (c.Name == "" || c.Name == n.Name)
+}
+
+// change returns which of kdbus's kinds n is; 0 for those that are told to one connection only.
+func (n *Notification) change() ChangeKind {
+	switch {
+	case n.Kind == IDAdded:
+		return IDAdd
+	case n.Kind == IDRemoved:
+		return IDRemove
+	case n.Kind != NameChanged:
+		return 0
+	case n.OldOwner == 0:
+		return NameAdd
+	case n.NewOwner == 0:
+		return NameRemove
+	}
+	return NameChange
 }

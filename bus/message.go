@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"math"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -46,10 +47,12 @@ type Message struct {
 	DstName string
 	Flags   Flags
 
-	Cookie      uint64        // the sender's number of this message; not 0 for a call
-	ReplyCookie uint64        // of the call that this answers; 0 if none
-	Timeout     time.Duration // of a call: how long the caller waits for the reply; 0 is for ever
-	Sequence    uint64        // the domain's number of this message, in order of sending
+	// Has are the parts that are there, or that were tried in vain. Send adds to it.
+	Has Parts
+
+	Cookie      uint64 // the sender's number of this message; not 0 for a call
+	ReplyCookie uint64 // of the call that this answers; 0 if none
+	Sequence    uint64 // the domain's number of this message, in order of sending
 
 	// Payload is the message in the sender's wire format, in as many pieces as suits the sender.
 	// Receivers must not change it. It is nil in a Notification.
@@ -66,8 +69,6 @@ type Message struct {
 	// asked. Maker supplies process kinds. The others are the core's, which does so in a copy: what
 	// a Maker gives may be shared by many messages.
 	Meta *meta.Data
-	// Has are the parts that are there, or that were tried in vain. Send adds to it.
-	Has Parts
 
 	// DstName, View and Maker may be memory of the sender's that is used again: they are valid
 	// while the message is being routed.
@@ -87,7 +88,7 @@ type Message struct {
 
 	refs atomic.Int32 // further references; the first one is not counted
 	uid  uint32       // whose quota it is counted on: a notification on that of whoever caused it
-	size int
+	size uint32
 }
 
 // Extra is what only some messages have, most of them of native senders. It is apart from Message
@@ -102,12 +103,17 @@ type Extra struct {
 	// Memfds are the descriptors of the sealed memfds of Segments. The Message owns them, as FDs.
 	Memfds []int
 
-	Deadline uint64 // of a call, told to the receiver: nanoseconds of CLOCK_MONOTONIC; 0 if none
+	// Timeout is how long the caller waits for the reply to a call; 0 is for ever.
+	Timeout time.Duration
+	// Deadline is the same as the receiver is told it: nanoseconds of CLOCK_MONOTONIC; 0 if none.
+	Deadline uint64
 
 	// Bloom is the filter of a signal, as long as [BloomParameter] says, and BloomGeneration how it
 	// was made: kdbus.match(7).
 	Bloom           []byte
 	BloomGeneration uint64
+
+	via *name // the name that a message was sent to, if it has an activator
 
 	// Form is the message as the front-end of its sender has it, for receivers that have the same
 	// one; nil if there is none. It does not change once sent.
@@ -134,6 +140,9 @@ func (m *Message) Segments() []Segment { return m.extra().Segments }
 // Memfds returns what Extra has of it.
 func (m *Message) Memfds() []int { return m.extra().Memfds }
 
+// Timeout returns what Extra has of it.
+func (m *Message) Timeout() time.Duration { return m.extra().Timeout }
+
 // Deadline returns what Extra has of it.
 func (m *Message) Deadline() uint64 { return m.extra().Deadline }
 
@@ -153,7 +162,7 @@ func (m *Message) extra() *Extra {
 }
 
 // Size returns the number of bytes that the message is accounted with.
-func (m *Message) Size() int { return m.size }
+func (m *Message) Size() int { return int(m.size) }
 
 // Render returns the payload of a notification in the wire format of the front-end that asks, and
 // makes it, once, with the function given. Safe for concurrent use by the receivers of one message.
@@ -185,16 +194,19 @@ func (m *Message) Release() {
 // many empty messages can take.
 const overhead = 128
 
-// account works out the size of the message, once, before it is queued anywhere.
+// account works out the size of the message, once, before it is queued anywhere. What is there in
+// two forms counts once: most of the bytes are the same.
 func (m *Message) account() {
-	m.size = overhead
+	payload, segments := 0, 0
 	for _, p := range m.Payload {
-		m.size += len(p)
+		payload += len(p)
 	}
 	for _, s := range m.Segments() {
-		m.size += len(s.Bytes)
+		segments += len(s.Bytes)
 	}
+	size := overhead + max(payload, segments)
 	if n := m.Notification; n != nil {
-		m.size += len(n.Name)
+		size += len(n.Name)
 	}
+	m.size = uint32(min(size, math.MaxUint32))
 }

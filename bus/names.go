@@ -46,9 +46,12 @@ const (
 	AlreadyOwner                      // the name was the caller's already; its flags are the new ones
 )
 
+// name is a name that somebody owns, be it only its activator.
 type name struct {
 	name   string
-	owners []owner // never empty; [0] is the primary owner
+	owners []owner // [0] is the primary owner
+	// activator stands in for the primary owner if there is none; nil if the name has no activator
+	activator *Conn
 }
 
 type owner struct {
@@ -56,7 +59,29 @@ type owner struct {
 	flags NameFlags
 }
 
-func (n *name) primary() *Conn { return n.owners[0].conn }
+func (n *name) primary() *Conn {
+	if len(n.owners) == 0 {
+		return n.activator
+	}
+	return n.owners[0].conn
+}
+
+// flags returns how c, which owns n or waits for it, has it.
+func (n *name) flags(c *Conn) (flags NameFlags) {
+	if c == n.activator {
+		flags = ActivatorName
+	} else {
+		o := n.owners[n.find(c)]
+		flags = o.flags & AllowReplacement
+		if o.flags&DoNotQueue == 0 {
+			flags |= Queue
+		}
+	}
+	if c == n.primary() {
+		return flags | Primary
+	}
+	return flags | QueuedFor
+}
 
 func (n *name) find(c *Conn) int {
 	return slices.IndexFunc(n.owners, func(o owner) bool { return o.conn == c })
@@ -69,35 +94,52 @@ func (c *Conn) AcquireName(s string, flags NameFlags) (Ownership, error) {
 	b := c.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	switch {
-	case c.monitor != nil:
-		return 0, errorf(ErrMonitor, "connection %s is a monitor, which may not own names", c.UniqueName())
-	case !c.joined:
-		return 0, errorf(ErrDisconnected, "connection %s is not on the bus", c.UniqueName())
-	}
-	if err := b.policy.Own(c, s); err != nil {
+	if err := c.mayClaim(s); err != nil {
 		return 0, err
 	}
 	if len(c.claims) >= c.limits.MaxNames {
-		return 0, errorf(ErrTooManyNames, "connection %s has %d names, as many as it may (max_names_per_connection=%d)",
-			c.UniqueName(), len(c.claims), c.limits.MaxNames)
+		return 0, c.tooManyNames()
 	}
+	return c.acquire(s, flags), nil
+}
+
+// mayClaim tells whether c may own the name s at all. Bus.mu is held.
+func (c *Conn) mayClaim(s string) error {
+	switch {
+	case c.monitor != nil:
+		return errorf(ErrMonitor, "connection %s is a monitor, which may not own names", c.UniqueName())
+	case !c.joined:
+		return errorf(ErrDisconnected, "connection %s is not on the bus", c.UniqueName())
+	case !c.ordinary():
+		return errorf(ErrUnsupported, "connection %s is an activator or a policy holder, which may not own names", c.UniqueName())
+	}
+	return c.bus.policy.Own(c, s)
+}
+
+func (c *Conn) tooManyNames() error {
+	return errorf(ErrTooManyNames, "connection %s has %d names, as many as it may (max_names_per_connection=%d)",
+		c.UniqueName(), len(c.claims), c.limits.MaxNames)
+}
+
+// acquire is AcquireName for those who may. Bus.mu is held for writing.
+func (c *Conn) acquire(s string, flags NameFlags) Ownership {
+	b := c.bus
 	n := b.names[s]
 	if n == nil {
-		n = &name{name: s, owners: []owner{{c, flags}}}
+		n = &name{name: s}
 		b.names[s] = n
-		c.claims = append(c.claims, n)
 		b.peak()
-		c.announce(Notification{Kind: NameChanged, Name: s, NewOwner: c.id})
-		c.gain(n)
-		return PrimaryOwner, nil
+	}
+	if len(n.owners) == 0 {
+		c.takeUp(n, flags)
+		return PrimaryOwner
 	}
 	at := n.find(c)
 	replace := flags&ReplaceExisting != 0 && n.owners[0].flags&AllowReplacement != 0
 	switch {
 	case at == 0:
 		n.owners[0].flags = flags
-		return AlreadyOwner, nil
+		return AlreadyOwner
 	case replace:
 		n.enqueue(c, at, flags)
 		if old := n.primary(); n.owners[0].flags&DoNotQueue != 0 {
@@ -105,39 +147,63 @@ func (c *Conn) AcquireName(s string, flags NameFlags) (Ownership, error) {
 		} else {
 			c.handOver(n, func() { n.owners[0], n.owners[1] = n.owners[1], n.owners[0] })
 		}
-		return PrimaryOwner, nil
+		return PrimaryOwner
 	case flags&DoNotQueue != 0:
 		if at > 0 {
 			n.dequeue(c, at)
 		}
-		return Exists, nil
+		return Exists
 	default:
 		n.enqueue(c, at, flags)
-		return InQueue, nil
+		return InQueue
 	}
 }
 
-// ClaimName is AcquireName as kdbus.name(7) has it: it waits for the name only with Queue, and
-// returns how c has the name now. The error for a name that somebody else has is ErrExists.
+// takeUp makes c the owner of n, which has had none, or its activator only.
+func (c *Conn) takeUp(n *name, flags NameFlags) {
+	add := func() {
+		n.owners = append(n.owners, owner{c, flags})
+		c.claims = append(c.claims, n)
+	}
+	if n.activator != nil {
+		c.handOver(n, add)
+		return
+	}
+	add()
+	c.announce(Notification{Kind: NameChanged, Name: n.name, NewOwner: c.id, NewFlags: uint64(n.flags(c))})
+	c.gain(n)
+}
+
+// ClaimName is AcquireName as kdbus.name(7) has it: c waits for the name only with Queue. It returns
+// how c has the name now: nothing of QueuedFor and Primary if it ceased to wait. The error for a
+// name that somebody else has is ErrExists. The limit of names is for further ones.
 func (c *Conn) ClaimName(s string, flags NameFlags) (NameFlags, error) {
 	flags &= ReplaceExisting | AllowReplacement | Queue
-	ask := flags
 	if flags&Queue == 0 {
-		ask |= DoNotQueue
+		flags |= DoNotQueue
 	}
-	how, err := c.AcquireName(s, ask)
-	if err != nil {
+	b := c.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := c.mayClaim(s); err != nil {
 		return 0, err
 	}
-	switch how {
-	case PrimaryOwner:
-		return flags | Primary | Acquired, nil
-	case AlreadyOwner:
-		return flags | Primary, nil
-	case InQueue:
-		return flags | QueuedFor | Acquired, nil
+	had := slices.ContainsFunc(c.claims, func(n *name) bool { return n.name == s })
+	if !had && len(c.claims) >= c.limits.MaxNames {
+		return 0, c.tooManyNames()
 	}
-	return 0, errorf(ErrExists, "somebody else owns the name %s", s)
+	how := c.acquire(s, flags)
+	if how == Exists {
+		if !had {
+			return 0, errorf(ErrExists, "somebody else owns the name %s", s)
+		}
+		return flags & AllowReplacement, nil
+	}
+	now := b.names[s].flags(c)
+	if how == PrimaryOwner || !had {
+		now |= Acquired
+	}
+	return now, nil
 }
 
 // enqueue makes c wait for n, or changes how it waits. Who wants to replace goes before all others
@@ -184,6 +250,8 @@ func (c *Conn) ReleaseName(s string) error {
 	defer b.mu.Unlock()
 	n := b.names[s]
 	switch {
+	case !c.ordinary():
+		return errorf(ErrUnsupported, "connection %s is an activator or a policy holder, which may not release names", c.UniqueName())
 	case n != nil && n.find(c) >= 0:
 		b.removeOwner(c, n, c)
 		return nil
@@ -205,22 +273,26 @@ func (b *Bus) removeOwner(by *Conn, n *name, leaving *Conn) {
 }
 
 // handOver changes the primary owner of n by means of change, and tells everybody: the old owner,
-// the public, the new owner, in this order.
+// the public, the new owner, in this order. From an activator and back, messages go with the name.
 func (c *Conn) handOver(n *name, change func()) {
 	b := c.bus
 	old := n.primary()
+	event := Notification{Kind: NameChanged, Name: n.name, OldOwner: old.id, OldFlags: uint64(n.flags(old))}
 	old.owned = removeLast(old.owned, n.name)
 	if old.tellOwn {
 		c.tell(old, 0, Notification{Kind: NameLost, Name: n.name, OldOwner: old.id})
 	}
 	change()
-	event := Notification{Kind: NameChanged, Name: n.name, OldOwner: old.id}
-	if len(n.owners) == 0 {
+	now := n.primary()
+	if now == nil {
 		delete(b.names, n.name)
 		c.announce(event)
 		return
 	}
-	event.NewOwner = n.primary().id
+	if old == n.activator || now == n.activator {
+		c.moveMessages(n, old, now)
+	}
+	event.NewOwner, event.NewFlags = now.id, uint64(n.flags(now))
 	c.announce(event)
 	c.gain(n)
 }
@@ -236,13 +308,14 @@ func (c *Conn) gain(n *name) {
 	}
 }
 
-// Lookup returns the owner of a well-known name as c may see it, or nil.
+// Lookup returns the owner of a well-known name as c may see it, or nil. An activator does not
+// count as one, as in everything that the D-Bus specification defines; see [Conn.Inspect].
 func (c *Conn) Lookup(s string) *Conn {
 	b := c.bus
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	n := b.names[s]
-	if n == nil || !b.policy.See(c, s) {
+	if n == nil || len(n.owners) == 0 || !b.policy.See(c, s) {
 		return nil
 	}
 	return n.primary()
@@ -266,8 +339,8 @@ func (c *Conn) ListNames() (names []string, ids []ID) {
 	b := c.bus
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	for s := range b.names {
-		if b.policy.See(c, s) {
+	for s, n := range b.names {
+		if len(n.owners) > 0 && b.policy.See(c, s) {
 			names = append(names, s)
 		}
 	}

@@ -51,7 +51,7 @@ func (c *Conn) notify(dst ID, cookie uint64, n Notification) *Message {
 	made.notification.rendered = &made.rendered
 	m := &made.message
 	m.Dst, m.ReplyCookie, m.Notification, m.uid = dst, cookie, &made.notification, c.uid
-	m.Has = ^Parts(0)
+	m.Has = ^connectionParts
 	return m
 }
 
@@ -69,10 +69,13 @@ func (n *Notification) subject() string {
 // announce broadcasts a notification. Bus.mu is held for writing. c is the connection whose doing
 // it is.
 func (c *Conn) announce(n Notification) {
+	b := c.bus
 	m := c.notify(Broadcast, 0, n)
-	c.bus.stamp(m)
+	wants := c.gather(nil, nil, m, b.monitorWants)
+	b.stamp(m)
+	b.attachTime(m, wants)
 	c.showMonitors(nil, m)
-	c.broadcast(nil, nil, m)
+	c.spread(nil, nil, m)
 	m.Release()
 }
 
@@ -80,8 +83,10 @@ func (c *Conn) announce(n Notification) {
 // always told: it is bounded by the calls that dst may have waiting. A change of a name is dropped,
 // and counted, like a broadcast if dst does not read.
 func (c *Conn) tell(dst *Conn, cookie uint64, n Notification) {
+	b := c.bus
 	m := c.notify(dst.id, cookie, n)
-	c.bus.stamp(m)
+	b.stamp(m)
+	b.attachTime(m, b.monitorWants|dst.wanted())
 	c.showMonitors(dst, m)
 	how := droppable
 	if cookie != 0 {

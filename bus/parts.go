@@ -1,33 +1,88 @@
 package bus
 
-import "github.com/kdbus-go/kdbus/meta"
+import (
+	"math/bits"
 
-// Parts is a set of parts of a message that only some receivers want, and that are made only for
-// them. The low bits are kinds of metadata, as they are numbered there.
-type Parts uint64
+	"github.com/kdbus-go/kdbus/meta"
+)
+
+// Parts is a set of parts of a message that only some receivers want, and that are made only when
+// one of those is among the receivers. The low bits are kinds of metadata, numbered as there.
+type Parts uint32
 
 const (
 	// PartsMetadata are all kinds of metadata.
 	PartsMetadata = Parts(meta.AllKinds)
 
 	// PartView: Message.View is set.
-	PartView Parts = 1 << 32
+	PartView Parts = 1 << 16
 	// PartDBus1: Message.Payload is set, the message as D-Bus 1 has it.
-	PartDBus1 Parts = 1 << 33
-	// PartBloom: the filter in Message.Extra is set.
-	PartBloom Parts = 1 << 34
+	PartDBus1 Parts = 1 << 17
+	// PartBloom: the bloom filter in Message.Extra is set.
+	PartBloom Parts = 1 << 18
 )
 
+// Parts that the core itself makes, and the other kinds of metadata.
 const (
 	connectionParts = Parts(meta.ConnectionKinds)
 	processParts    = Parts(meta.ProcessKinds)
 )
 
-// A Maker makes parts of a message that it sends: the front-end of the sender.
+// A Maker makes parts of a message: the front-end whose peer sends it.
 type Maker interface {
 	// Make makes those of the missing parts of m that can be made, and leaves the others out. Of
-	// metadata it adds process kinds to m.Meta, or replaces that by one which has more. It is called by
-	// [Conn.Send] without locks, in the goroutine that sends, before the message has had any effect;
-	// once for each part.
+	// metadata these are process kinds only: they go into a meta.Data that m.Meta is set to, which
+	// has those that m.Meta had before, and which many messages may share. [Conn.Send] calls it
+	// without locks, in the goroutine that sends, before the message has had any effect, and never
+	// twice for one part.
 	Make(m *Message, missing Parts)
+}
+
+// supply has the missing parts of m made. It is called without locks.
+func (m *Message) supply(missing Parts) {
+	if m.Maker != nil {
+		m.Maker.Make(m, missing)
+	}
+	m.Has |= missing
+}
+
+// missing returns which of the parts that somebody wants of m have yet to be made by its Maker.
+// Bus.mu is held. c is the sender.
+func (c *Conn) missing(m *Message, wants Parts) Parts {
+	lacking := wants &^ m.Has
+	if lacking == 0 {
+		return 0
+	}
+	lacking &= Parts(c.attachable) | ^PartsMetadata
+	if c.fake != nil {
+		lacking &^= processParts
+	}
+	return lacking &^ connectionParts
+}
+
+// unreadable reports whether dst can do nothing with m.
+func (m *Message) unreadable(dst *Conn) bool {
+	return m.Payload == nil && m.Notification == nil && dst.wanted()&PartDBus1 != 0 && dst.flags&FlagActivator == 0
+}
+
+// tally counts who wants which parts, to know what anybody wants.
+type tally struct {
+	parts  Parts // those with a count
+	counts [32]uint32
+}
+
+func (t *tally) add(parts Parts) {
+	t.parts |= parts
+	for ; parts != 0; parts &= parts - 1 {
+		t.counts[bits.TrailingZeros32(uint32(parts))]++
+	}
+}
+
+func (t *tally) remove(parts Parts) {
+	for ; parts != 0; parts &= parts - 1 {
+		i := bits.TrailingZeros32(uint32(parts))
+		if t.counts[i]--; t.counts[i] == 0 {
+			t.parts &^= 1 << i
+		}
+	}
 }

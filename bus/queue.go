@@ -20,7 +20,9 @@ type Receiver interface {
 // queue is the receive queue of a connection. Conn.mu guards it.
 type queue struct {
 	messages []*Message
-	head     int // the next message to take
+	head     int        // the next message to take
+	ranked   ranked     // those that do not have priority 0, which are before or after all others
+	held     []*Message // for whoever takes the name over, at an activator
 	ledger   ledger
 	dropped  uint64 // broadcasts and signals lost for lack of space
 	untold   uint64 // the part of dropped that TakeDropped has not returned yet
@@ -52,26 +54,56 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 		return errorf(ErrNoSuchConn, "connection :1.%d has left", dst.id)
 	}
 	if how == forced {
-		q.ledger.add(q.ledger.entry(m.uid), m.size, len(m.FDs))
-	} else if err := q.ledger.charge(&dst.limits.Quota, m.uid, m.size, len(m.FDs)); err != nil {
+		q.ledger.add(q.ledger.entry(m.uid), m)
+	} else if err := q.ledger.charge(&dst.limits.Quota, m); err != nil {
 		if how == droppable {
-			q.dropped++
-			q.untold++
+			c.dropLocked(dst)
 		}
 		return err
 	}
 	m.retain()
+	switch {
+	case dst.flags&FlagActivator != 0 && m.Src != FromBus:
+		q.held = append(q.held, m)
+	case m.Extra != nil && m.Extra.Priority != 0:
+		q.ranked.push(m)
+	default:
+		q.append(m)
+	}
+	c.touch(dst)
+	return nil
+}
+
+// append adds m to those of priority 0.
+func (q *queue) append(m *Message) {
 	if len(q.messages) == cap(q.messages) && q.head > len(q.messages)/2 { // a message is moved once, on average
 		n := copy(q.messages, q.messages[q.head:])
 		clear(q.messages[n:])
 		q.messages, q.head = q.messages[:n], 0
 	}
 	q.messages = append(q.messages, m)
-	if !q.woken {
-		q.woken = true
+}
+
+// touch has dst woken by c's next Flush, unless it is awake. dst.mu is held.
+func (c *Conn) touch(dst *Conn) {
+	if !dst.queue.woken {
+		dst.queue.woken = true
 		c.touched = append(c.touched, dst)
 	}
-	return nil
+}
+
+// drop counts a message that dst does not get.
+func (c *Conn) drop(dst *Conn) {
+	dst.mu.Lock()
+	defer dst.mu.Unlock()
+	c.dropLocked(dst)
+}
+
+// dropLocked is drop for callers that hold dst.mu.
+func (c *Conn) dropLocked(dst *Conn) {
+	dst.queue.dropped++
+	dst.queue.untold++
+	c.touch(dst)
 }
 
 // Flush wakes the receivers of everything that c sent since the last Flush. Only the goroutine that
@@ -84,16 +116,33 @@ func (c *Conn) Flush() {
 	c.touched = c.touched[:0]
 }
 
-// Dequeue takes the oldest messages out of the queue and appends them to dst, as far as its
-// capacity goes. The caller owns them and has to give each back with [Conn.Delivered]. When there
-// is nothing it returns dst as it was, and the next message will cause a Wake.
+// Dequeue takes messages out of the queue, those with the lowest priority number first and the
+// oldest among them first, and appends them to dst, as far as its capacity goes. The caller owns
+// them and has to give each back with [Conn.Delivered]. When there is nothing it returns dst as it
+// was, and the next message will cause a Wake. What an activator holds for others is not in its
+// queue.
 func (c *Conn) Dequeue(dst []*Message) []*Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := &c.queue
+	if len(q.ranked.heap) == 0 {
+		return q.take(dst)
+	}
+	for len(dst) < cap(dst) && q.ranked.before(0) {
+		dst = append(dst, q.ranked.pop())
+	}
+	dst = q.take(dst)
+	for len(dst) < cap(dst) && len(q.ranked.heap) > 0 {
+		dst = append(dst, q.ranked.pop())
+	}
+	return dst
+}
+
+// take is Dequeue for messages of priority 0.
+func (q *queue) take(dst []*Message) []*Message {
 	n := min(len(q.messages)-q.head, cap(dst)-len(dst))
 	if n == 0 {
-		if q.head == len(q.messages) {
+		if q.head == len(q.messages) && len(q.ranked.heap) == 0 {
 			q.woken = false
 		}
 		return dst
@@ -118,7 +167,7 @@ const smallQueue = 64
 func (c *Conn) Delivered(messages []*Message) {
 	c.mu.Lock()
 	for _, m := range messages {
-		c.queue.ledger.release(m.uid, m.size, len(m.FDs))
+		c.queue.ledger.release(m)
 	}
 	c.mu.Unlock()
 	for i, m := range messages {
@@ -131,10 +180,13 @@ func (c *Conn) Delivered(messages []*Message) {
 func (c *Conn) shut() {
 	c.mu.Lock()
 	q := &c.queue
-	rest := q.messages[q.head:]
-	q.messages, q.head, q.closed = nil, 0, true
+	rest := append(q.messages[q.head:], q.held...)
+	for len(q.ranked.heap) > 0 {
+		rest = append(rest, q.ranked.pop())
+	}
+	q.messages, q.head, q.held, q.closed = nil, 0, nil, true
 	for _, m := range rest {
-		q.ledger.release(m.uid, m.size, len(m.FDs))
+		q.ledger.release(m)
 	}
 	c.mu.Unlock()
 	for _, m := range rest {
@@ -145,6 +197,7 @@ func (c *Conn) shut() {
 // QueueStats tells how a receive queue is used.
 type QueueStats struct {
 	Messages int    // waiting to be taken
+	Held     int    // waiting, at an activator, for whoever takes its name over
 	Bytes    int    // of messages not yet delivered
 	FDs      int    // of messages not yet delivered
 	Dropped  uint64 // broadcasts and signals lost so far because the queue was full
@@ -152,8 +205,9 @@ type QueueStats struct {
 	PeakBytes, PeakFDs int // the most that Bytes and FDs have been
 }
 
-// TakeDropped returns how many broadcasts and signals were lost for lack of space since it was
-// called last. It is for whoever delivers, who tells the peer.
+// TakeDropped returns how many broadcasts and signals were lost, for lack of space in the queue,
+// since it was called last. It is for whoever delivers, who tells the peer. A loss causes a Wake even
+// if there is nothing in the queue: the last call should be after Dequeue has returned nothing.
 func (c *Conn) TakeDropped() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -168,7 +222,8 @@ func (c *Conn) QueueStats() QueueStats {
 	defer c.mu.Unlock()
 	q := &c.queue
 	return QueueStats{
-		Messages:  len(q.messages) - q.head,
+		Messages:  len(q.messages) - q.head + len(q.ranked.heap),
+		Held:      len(q.held),
 		Bytes:     q.ledger.total,
 		FDs:       q.ledger.fds,
 		Dropped:   q.dropped,

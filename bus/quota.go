@@ -12,13 +12,14 @@ type Quota struct {
 	Bytes    int // payload bytes
 	Messages int // messages per user; 0 is no limit
 	FDs      int // file descriptors per user, memfds of the payload excepted
-	Memfds   int // memfds of the payload per user
+	Memfds   int // memfds of the payload per user; 0 means that of DefaultLimits
 	Fair     bool
 }
 
 // usage is what one user holds of a queue.
 type usage struct {
 	uid              uint32
+	memfds           uint32
 	bytes, msgs, fds int
 }
 
@@ -41,28 +42,33 @@ func (l *ledger) entry(uid uint32) *usage {
 	return &l.users[len(l.users)-1]
 }
 
-// charge enters a message of size bytes with n descriptors, or says which limit it would break.
-func (l *ledger) charge(q *Quota, uid uint32, size, fds int) error {
-	u := l.entry(uid)
-	if err := u.check(q, l.total, size, fds); err != nil {
+// charge enters a message, or says which limit it would break.
+func (l *ledger) charge(q *Quota, m *Message) error {
+	u := l.entry(m.uid)
+	if err := u.check(q, l.total, m); err != nil {
 		l.forget(u)
 		return err
 	}
-	l.add(u, size, fds)
+	l.add(u, m)
 	return nil
 }
 
-func (l *ledger) add(u *usage, size, fds int) {
+func (l *ledger) add(u *usage, m *Message) {
+	size, fds := m.Size(), len(m.FDs)
 	u.bytes += size
 	u.msgs++
 	u.fds += fds
+	if m.Extra != nil {
+		u.memfds += uint32(len(m.Extra.Memfds))
+	}
 	l.fds += fds
 	l.peakFDs = max(l.peakFDs, l.fds)
 	l.total += size
 	l.peak = max(l.peak, l.total)
 }
 
-func (u *usage) check(q *Quota, total, size, fds int) error {
+func (u *usage) check(q *Quota, total int, m *Message) error {
+	size, fds := m.Size(), len(m.FDs)
 	if q.Fair {
 		free := q.Bytes/2 - total
 		if free < 0 || (free+u.bytes)/3-u.bytes < size {
@@ -77,12 +83,30 @@ func (u *usage) check(q *Quota, total, size, fds int) error {
 	if fds > 0 && u.fds+fds > q.FDs {
 		return errorf(ErrTooManyFDs, "user %d already has %d file descriptors in the receiver's queue (limit %d)", u.uid, u.fds, q.FDs)
 	}
+	if m.Extra != nil && len(m.Extra.Memfds) > 0 {
+		return u.checkMemfds(q, len(m.Extra.Memfds))
+	}
+	return nil
+}
+
+func (u *usage) checkMemfds(q *Quota, memfds int) error {
+	limit := q.Memfds
+	if limit == 0 {
+		limit = DefaultLimits.Quota.Memfds
+	}
+	if int(u.memfds)+memfds > limit {
+		return errorf(ErrTooManyFDs, "user %d already has %d memfds in the receiver's queue (limit %d)", u.uid, u.memfds, limit)
+	}
 	return nil
 }
 
 // release takes a message off the books.
-func (l *ledger) release(uid uint32, size, fds int) {
-	u := l.entry(uid)
+func (l *ledger) release(m *Message) {
+	size, fds := m.Size(), len(m.FDs)
+	u := l.entry(m.uid)
+	if m.Extra != nil {
+		u.memfds -= uint32(len(m.Extra.Memfds))
+	}
 	u.bytes -= size
 	u.msgs--
 	u.fds -= fds
@@ -95,7 +119,9 @@ func (l *ledger) release(uid uint32, size, fds int) {
 func (l *ledger) forget(u *usage) {
 	if u.msgs == 0 {
 		last := len(l.users) - 1
-		*u = l.users[last]
+		if end := &l.users[last]; u != end {
+			*u = *end
+		}
 		l.users = l.users[:last]
 	}
 }

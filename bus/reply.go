@@ -45,8 +45,8 @@ func (c *Conn) call(dst *Conn, m *Message) error {
 		return errorf(ErrInvalid, "a call that expects a reply needs a cookie")
 	}
 	w := &call{key: callKey{m.Cookie, dst.id}, caller: c, callee: dst}
-	if m.Timeout > 0 {
-		w.deadline = time.Now().Add(m.Timeout)
+	if timeout := m.Timeout(); timeout > 0 {
+		w.deadline = time.Now().Add(timeout)
 	}
 	if err := c.expect(w); err != nil {
 		return err

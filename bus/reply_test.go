@@ -278,7 +278,7 @@ func TestCallerThatBecomesAMonitorIsNotAnswered(t *testing.T) {
 func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 	timed := func(dst bus.ID, cookie uint64, timeout time.Duration) *bus.Message {
 		m := call(dst, cookie)
-		m.Timeout = timeout
+		m.Extra = &bus.Extra{Timeout: timeout}
 		return m
 	}
 	t.Run("the caller is told once, at the time, and a late reply is refused", func(t *testing.T) {

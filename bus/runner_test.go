@@ -27,7 +27,7 @@ type runner struct {
 func run(t *testing.T, b *testBus, read func(r *runner, m *bus.Message)) (r *runner, stop func()) {
 	t.Helper()
 	r = &runner{t: t, read: read, woken: make(chan struct{}, 1), done: make(chan struct{})}
-	conn, err := b.Endpoint().Connect(bus.ConnConfig{UID: 1000, AcceptFDs: true, Limits: b.limits, Receiver: r})
+	conn, err := b.Endpoint().Connect(bus.ConnConfig{UID: 1000, AcceptFDs: true, Limits: b.limits, Receiver: r, Wants: bus.PartDBus1})
 	if err != nil {
 		t.Fatalf("Connect: %v", err)
 	}

@@ -3,42 +3,52 @@ package bus
 // Send routes m, which comes from c's peer. The caller keeps its reference. When it returns nil, m
 // is in the queue of its receiver, or, for a broadcast, in the queues of all that want it and have
 // space. The error is an [*Error] or one of the Policy's.
+//
+// If somebody who gets m wants parts that it does not have yet, Send lets the Maker of m make them,
+// and then begins anew, as who gets it may have changed.
 func (c *Conn) Send(m *Message) error {
 	m.Src = c.id
 	m.uid = c.uid
-	if m.Payload == nil {
-		return errorf(ErrMissingPayload, "the message has no payload")
+	for {
+		missing, err := c.try(m)
+		if missing == 0 {
+			return err
+		}
+		m.supply(missing)
 	}
+}
+
+// try routes m, or returns what has to be made first; m has had no effect then.
+func (c *Conn) try(m *Message) (missing Parts, err error) {
 	b := c.bus
+	if err := b.check(m); err != nil {
+		return 0, err
+	}
 	if m.Dst == Broadcast {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if err := c.maySend(); err != nil {
-			return err
-		}
-		b.stamp(m)
-		c.showMonitors(nil, m)
-		if err := b.policy.Send(c, nil, m, false); err != nil {
-			return err
-		}
-		c.broadcast(c, nil, m)
-		return nil
+		return c.broadcast(m)
 	}
 	b.mu.RLock()
 	if !b.eavesdropped() {
 		defer b.mu.RUnlock()
-		_, err := c.unicast(m)
-		return err
+		return c.unicast(m, false)
 	}
 	// The copies for those who listen in are a broadcast of their own.
 	b.mu.RUnlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	dst, err := c.unicast(m)
-	if err != nil {
-		return err
+	return c.unicast(m, true)
+}
+
+// check looks for what cannot be right wherever m goes.
+func (b *Bus) check(m *Message) error {
+	if m.Extra != nil && m.Extra.Bloom != nil && uint64(len(m.Extra.Bloom)) != b.config.Bloom.Size {
+		return errorf(ErrBloomSize, "the bloom filter has %d bytes, on this bus it must have %d", len(m.Extra.Bloom), b.config.Bloom.Size)
 	}
-	c.broadcast(c, dst, m)
+	if m.Flags&ExpectReply != 0 && (m.Dst == Broadcast || m.Flags&Signal != 0) {
+		return errorf(ErrNotUnique, "a signal cannot expect a reply")
+	}
 	return nil
 }
 
@@ -47,6 +57,8 @@ func (c *Conn) maySend() error {
 	switch {
 	case c.monitor != nil:
 		return errorf(ErrMonitor, "connection %s is a monitor, which may not send", c.UniqueName())
+	case !c.ordinary():
+		return errorf(ErrUnsupported, "connection %s is an activator or a policy holder, which may not send", c.UniqueName())
 	case !c.joined:
 		return errorf(ErrDisconnected, "connection %s is not on the bus", c.UniqueName())
 	}
@@ -63,23 +75,61 @@ func (b *Bus) eavesdropped() bool {
 	return false
 }
 
-// unicast routes m to its one receiver, and returns it. Bus.mu is held in any mode.
-func (c *Conn) unicast(m *Message) (*Conn, error) {
+// broadcast routes m to whoever subscribed to it. Bus.mu is held for writing.
+func (c *Conn) broadcast(m *Message) (missing Parts, err error) {
+	b := c.bus
 	if err := c.maySend(); err != nil {
-		return nil, err
+		return 0, err
+	}
+	wants := c.gather(c, nil, m, b.monitorWants)
+	defer b.scatter()
+	if missing := c.missing(m, wants); missing != 0 {
+		return missing, nil
+	}
+	b.stamp(m)
+	c.attach(m, wants)
+	c.showMonitors(nil, m)
+	if err := b.policy.Send(c, nil, m, false); err != nil {
+		return 0, err
+	}
+	c.spread(c, nil, m)
+	return 0, nil
+}
+
+// unicast routes m to its one receiver. Bus.mu is held in any mode, and for writing if others
+// listen in, who get copies.
+func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error) {
+	b := c.bus
+	if err := c.maySend(); err != nil {
+		return 0, err
 	}
 	dst, err := c.resolve(m)
+	wants := b.monitorWants
+	if err == nil {
+		wants |= dst.wanted()
+		if m.Flags&Signal != 0 {
+			wants |= dst.matchNeeds()
+		}
+		if eavesdropped {
+			wants = c.gather(c, dst, m, wants)
+			defer b.scatter()
+		}
+	}
+	if missing := c.missing(m, wants); missing != 0 {
+		return missing, nil
+	}
 	requested := err == nil && m.ReplyCookie != 0 && dst.awaits(callKey{m.ReplyCookie, c.id})
-	c.bus.stamp(m)
+	b.stamp(m)
+	c.attach(m, wants)
 	c.showMonitors(dst, m)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	if err := c.allowed(dst, m, requested); err != nil {
 		if !c.sees(dst, m) {
-			return nil, unknown(m)
+			return 0, unknown(m)
 		}
-		return nil, err
+		return 0, err
 	}
 	switch {
 	case m.ReplyCookie != 0:
@@ -87,17 +137,33 @@ func (c *Conn) unicast(m *Message) (*Conn, error) {
 	case m.Flags&ExpectReply != 0:
 		err = c.call(dst, m)
 	case m.Flags&Signal != 0:
-		c.push(dst, m, droppable)
+		c.signal(dst, m)
 	default:
 		err = c.push(dst, m, reported)
 	}
-	return dst, err
+	if err == nil && eavesdropped {
+		c.spread(c, dst, m)
+	}
+	return 0, err
+}
+
+// signal queues m at dst, if dst takes it: kdbus's peers get no signals that they have no match
+// for, and activators have none. Peers of D-Bus 1 get them all.
+func (c *Conn) signal(dst *Conn, m *Message) {
+	switch {
+	case !dst.ordinary():
+	case dst.wanted()&PartDBus1 == 0 && !dst.subscribed(c, m):
+	case len(m.FDs) > 0 && !dst.acceptFDs:
+		c.drop(dst)
+	default:
+		c.push(dst, m, droppable)
+	}
 }
 
 // resolve finds the receiver of a unicast.
 func (c *Conn) resolve(m *Message) (*Conn, error) {
-	if m.Dst != ToName {
-		if dst := c.bus.conns[m.Dst]; dst != nil {
+	if m.DstName == "" {
+		if dst := c.bus.conns[m.Dst]; dst != nil && dst.ordinary() {
 			return dst, nil
 		}
 		return nil, unknown(m)
@@ -106,12 +172,25 @@ func (c *Conn) resolve(m *Message) (*Conn, error) {
 	if n == nil {
 		return nil, unknown(m)
 	}
-	return n.primary(), nil
+	dst := n.primary()
+	switch {
+	case m.Dst != ToName && m.Dst != dst.id:
+		if !c.bus.policy.See(c, m.DstName) {
+			return nil, unknown(m)
+		}
+		return nil, errorf(ErrMoved, "the name %s belongs to %s, not to %s", m.DstName, dst.UniqueName(), m.Dst)
+	case n.activator != nil:
+		if m.Flags&NoAutoStart != 0 && dst == n.activator {
+			return nil, c.inactive(m)
+		}
+		m.via(n)
+	}
+	return dst, nil
 }
 
 // unknown is the error for a receiver that is not there, or that the sender may not know of.
 func unknown(m *Message) error {
-	if m.Dst != ToName {
+	if m.DstName == "" {
 		return errorf(ErrNoSuchConn, "no connection %s", m.Dst)
 	}
 	return errorf(ErrNoSuchName, "nobody owns the name %s", m.DstName)
@@ -119,7 +198,7 @@ func unknown(m *Message) error {
 
 // sees reports whether c may know of the receiver dst of m.
 func (c *Conn) sees(dst *Conn, m *Message) bool {
-	if m.Dst != ToName {
+	if m.DstName == "" {
 		return c.bus.policy.See(c, dst.UniqueName())
 	}
 	return c.bus.policy.See(c, m.DstName)
@@ -133,45 +212,13 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
 	if err := c.bus.policy.Receive(c, dst, m, false); err != nil {
 		return err
 	}
-	if len(m.FDs) > 0 && !dst.acceptFDs {
+	if len(m.FDs) > 0 && !dst.acceptFDs && m.Flags&Signal == 0 {
 		return errorf(ErrNoFDs, "connection %s does not take file descriptors", dst.UniqueName())
 	}
+	if m.unreadable(dst) {
+		return errorf(ErrMissingPayload, "the message has no form that connection %s, which speaks D-Bus 1, can read", dst.UniqueName())
+	}
 	return nil
-}
-
-// broadcast queues m at everybody who subscribed to it; if it is a unicast, at those who listen in.
-// src is nil for the bus itself, addressee for a broadcast. Bus.mu is held for writing, so that
-// nobody can react to m at one receiver before it is queued at the others.
-func (c *Conn) broadcast(src, addressee *Conn, m *Message) {
-	b := c.bus
-	b.broadcast++
-	receivers := b.receivers[:0]
-	for _, index := range b.indexes {
-		receivers = index.Collect(src, addressee, m, receivers)
-	}
-	for i, dst := range receivers {
-		receivers[i] = nil
-		if dst.mark == b.broadcast || dst == addressee {
-			continue
-		}
-		dst.mark = b.broadcast
-		if c.mayOverhear(src, dst, m) {
-			c.push(dst, m, droppable)
-		}
-	}
-	b.receivers = receivers[:0]
-}
-
-// mayOverhear asks whether dst may get a message that it subscribed to.
-func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
-	b := c.bus
-	if len(m.FDs) > 0 && !dst.acceptFDs {
-		return false
-	}
-	if m.Notification != nil && !b.policy.See(dst, m.Notification.subject()) {
-		return false
-	}
-	return b.policy.Receive(src, dst, m, m.Dst != Broadcast) == nil
 }
 
 // SendToBus accounts for a message of c's peer that is for the bus itself: it is shown to the
@@ -179,30 +226,53 @@ func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
 func (c *Conn) SendToBus(m *Message) error {
 	m.Src = c.id
 	m.uid = c.uid
+	for {
+		missing, err := c.tryBus(m)
+		if missing == 0 {
+			return err
+		}
+		m.supply(missing)
+	}
+}
+
+// tryBus is try for messages to the bus itself.
+func (c *Conn) tryBus(m *Message) (missing Parts, err error) {
 	b := c.bus
 	b.mu.RLock()
 	if !b.eavesdropped() {
 		defer b.mu.RUnlock()
-		return c.toBus(m)
+		return c.toBus(m, false)
 	}
 	b.mu.RUnlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := c.toBus(m); err != nil {
-		return err
-	}
-	c.broadcast(c, nil, m)
-	return nil
+	return c.toBus(m, true)
 }
 
-// toBus is SendToBus with Bus.mu held in any mode.
-func (c *Conn) toBus(m *Message) error {
+// toBus is unicast for messages to the bus itself.
+func (c *Conn) toBus(m *Message, eavesdropped bool) (missing Parts, err error) {
+	b := c.bus
 	if c.monitor != nil {
-		return c.maySend()
+		return 0, c.maySend()
 	}
-	c.bus.stamp(m)
+	wants := b.monitorWants
+	if eavesdropped {
+		wants = c.gather(c, nil, m, wants)
+		defer b.scatter()
+	}
+	if missing := c.missing(m, wants); missing != 0 {
+		return missing, nil
+	}
+	b.stamp(m)
+	c.attach(m, wants)
 	c.showMonitors(nil, m)
-	return c.bus.policy.Send(c, nil, m, false)
+	if err := b.policy.Send(c, nil, m, false); err != nil {
+		return 0, err
+	}
+	if eavesdropped {
+		c.spread(c, nil, m)
+	}
+	return 0, nil
 }
 
 // busUID is the account of the bus's own answers: nobody's uid, see setreuid(2). What others have
@@ -216,9 +286,14 @@ func (c *Conn) Deliver(m *Message) error {
 	m.Dst = c.id
 	m.uid = busUID
 	b := c.bus
+	if m.Answer {
+		m.account()
+		return c.push(c, m, reported)
+	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	b.stamp(m)
+	b.attachTime(m, b.monitorWants|c.wanted())
 	c.showMonitors(c, m)
 	return c.push(c, m, reported)
 }
