@@ -4,17 +4,16 @@
 //
 // How the pieces fit:
 //
-//   - A [Server] accepts connections (listener.go) and makes a peer of each. Its poller (poller.go)
-//     watches all sockets with a few workers; there is no goroutine for an idle peer.
-//   - Whoever has a peer's turn (peer.go) authenticates it (sasl.go, hello.go), then reads batches of
-//     messages (read.go, buffer.go), hands each to the bus or to the driver (dispatch.go), and flushes
-//     once per batch. What arrives for a peer is written by the goroutine of whoever sent it, as far
-//     as the socket takes it without waiting (write.go); then the poller goes on.
+//   - A [Server] serves the peers of an endpoint by means of package transport, which accepts,
+//     authenticates, reads and writes. A peer (peer.go) is the transport.Protocol of one of them.
+//   - A peer's first message has to be Hello (hello.go). Each later one is parsed, judged, given its
+//     true sender, and handed to the bus or to the driver (dispatch.go).
 //   - The driver (driver.go, driver_bus.go, driver_peers.go, properties.go, stats.go) answers the
 //     calls to org.freedesktop.DBus: a table of interfaces and methods, from which its introspection
-//     data (introspect.go) is made too.
+//     data (introspect.go) is made too. It deals with a party (party.go): whoever has a connection,
+//     through whatever front-end.
 //   - Subscriptions (subscriptions.go) give the bus the match rules of all peers, behind an index
-//     (matchrule.go, matchindex.go).
+//     (matchrule.go, matchindex.go); other front-ends use them by cookie (rules.go).
 //   - Notifications of the bus become signals and errors (notification.go); its errors become those
 //     of D-Bus (errors.go).
 //
