@@ -106,7 +106,7 @@ func (m *message) fill(k *abi.Message, sync bool) error {
 	}
 	if k.Flags&abi.MsgExpectReply != 0 {
 		var err error
-		if m.Timeout, err = timeoutOf(k.TimeoutNS, sync); err != nil {
+		if x.Timeout, err = timeoutOf(k.TimeoutNS, sync); err != nil {
 			return err
 		}
 		x.Deadline = k.TimeoutNS
