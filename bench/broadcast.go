@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/kdbus-go/kdbus/wire"
 )
 
 // A bus has limits on what it queues for a receiver that is behind, and does different
@@ -20,12 +18,12 @@ const (
 // setupSender makes the client that broadcasts. Its side descriptor is the end of the
 // pipe to read from.
 func setupSender(j job) (string, func(begin) (map[string]float64, error), error) {
-	c, err := j.attach(bufferSize)
+	c, err := j.attach()
 	if err != nil {
 		return "", nil, err
 	}
 	return c.name, func(begin) (map[string]float64, error) {
-		signal := benchSignal()
+		signal := c.protocol.signal()
 		var burst []byte
 		for range broadcastBurst {
 			burst = append(burst, signal...)
@@ -33,7 +31,7 @@ func setupSender(j job) (string, func(begin) (map[string]float64, error), error)
 		send := func() error {
 			for i := range broadcastBurst {
 				c.serial++
-				setSerial(burst[i*len(signal):], c.serial)
+				c.protocol.number(burst[i*len(signal):], c.serial)
 			}
 			return c.write(burst)
 		}
@@ -73,7 +71,7 @@ func setupReceivers(j job) (string, func(begin) (map[string]float64, error), err
 	}
 	r := &receivers{poll: poll, clients: make([]*client, j.Count), got: make([]int, j.Count)}
 	for i := range r.clients {
-		if r.clients[i], err = r.subscribe(j.Socket, i); err != nil {
+		if r.clients[i], err = r.subscribe(j, i); err != nil {
 			return "", nil, fmt.Errorf("receiver %d: %w", i+1, err)
 		}
 	}
@@ -90,13 +88,13 @@ type receivers struct {
 	complete [broadcastWindow]int
 }
 
-func (r *receivers) subscribe(socket string, index int) (*client, error) {
-	c, err := connect(socket, 16<<10)
+func (r *receivers) subscribe(j job, index int) (*client, error) {
+	c, err := connect(j.Socket, 16<<10, j.protocol())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := c.call(busCall("AddMatch", benchMatch)); err != nil {
-		return nil, fmt.Errorf("AddMatch: %w", err)
+	if _, err := c.call(c.protocol.subscription()); err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(index)}
 	if err := unix.EpollCtl(r.poll, unix.EPOLL_CTL_ADD, c.fd, &event); err != nil {
@@ -107,7 +105,7 @@ func (r *receivers) subscribe(socket string, index int) (*client, error) {
 
 func (r *receivers) receive() error {
 	events := make([]unix.EpollEvent, 64)
-	side := newClient(sideFD, 0)
+	side := newClient(sideFD, 0, nil)
 	var credits [broadcastWindow]byte
 	for {
 		n, err := unix.EpollWait(r.poll, events, -1)
@@ -137,7 +135,11 @@ func (r *receivers) drain(index int) (bursts int, err error) {
 		return 0, fmt.Errorf("receiver %d: %w", index+1, err)
 	}
 	for m := c.take(); m != nil; m = c.take() {
-		if typeOf(m) != wire.TypeSignal {
+		switch c.protocol.kind(m) {
+		case kindFailure:
+			return 0, fmt.Errorf("receiver %d: %w", index+1, c.protocol.failure(m))
+		case kindSignal:
+		default:
 			continue
 		}
 		r.got[index]++

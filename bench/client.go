@@ -12,17 +12,17 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/kdbus-go/kdbus/wire"
 )
 
 // client is one connection to a bus, as cheap as a client can be: a blocking socket,
 // plain system calls, messages made in advance, and no look at a message that is not
 // needed. It is for one goroutine.
 type client struct {
-	fd     int
-	name   string // the unique name
-	serial uint32 // of the last message sent
+	fd       int
+	protocol protocol
+	passing  *passing // nil unless descriptors come or go
+	name     string   // the unique name
+	serial   uint32   // of the last message sent
 
 	buf        []byte // what was read; messages not yet taken are in buf[start:end]
 	start, end int
@@ -30,18 +30,18 @@ type client struct {
 
 // newClient returns a client on a connected socket, which it then owns. bufferSize is
 // how much one read takes at most; a larger message makes the buffer grow.
-func newClient(fd, bufferSize int) *client {
-	return &client{fd: fd, buf: make([]byte, bufferSize)}
+func newClient(fd, bufferSize int, p protocol) *client {
+	return &client{fd: fd, protocol: p, buf: make([]byte, bufferSize)}
 }
 
 // connect connects to the socket of a bus (named as in net.UnixAddr), authenticates and
 // says Hello.
-func connect(socket string, bufferSize int) (*client, error) {
+func connect(socket string, bufferSize int, p protocol) (*client, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make a socket: %w", err)
 	}
-	c := newClient(fd, bufferSize)
+	c := newClient(fd, bufferSize, p)
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
 		c.close()
 		return nil, fmt.Errorf("connect to %s: %w", socket, err)
@@ -58,54 +58,76 @@ func (c *client) close() { unix.Close(c.fd) }
 // hello authenticates with EXTERNAL and registers. Hello goes out together with BEGIN,
 // as the client has nothing to wait for between them.
 func (c *client) hello() error {
-	uid := hex.EncodeToString([]byte(strconv.Itoa(os.Getuid())))
-	if err := c.write([]byte("\x00AUTH EXTERNAL " + uid + "\r\n")); err != nil {
+	if err := c.authenticate(); err != nil {
 		return err
 	}
-	if err := c.authenticated(); err != nil {
-		return err
-	}
-	call := busCall("Hello", "")
+	hello := c.protocol.hello()
 	c.serial++
-	setSerial(call, c.serial)
-	if err := c.write(append([]byte("BEGIN\r\n"), call...)); err != nil {
+	c.protocol.number(hello, c.serial)
+	if err := c.write(append([]byte("BEGIN\r\n"), hello...)); err != nil {
 		return err
 	}
-	reply, err := c.reply()
+	answer, err := c.reply()
 	if err != nil {
 		return err
 	}
-	if _, c.name, err = firstString(reply); err != nil {
-		return fmt.Errorf("read the reply to Hello: %w", err)
+	c.name, err = c.protocol.welcome(answer)
+	return err
+}
+
+// authenticate authenticates with EXTERNAL, and negotiates what the protocol needs.
+func (c *client) authenticate() error {
+	uid := hex.EncodeToString([]byte(strconv.Itoa(os.Getuid())))
+	questions := c.protocol.negotiation()
+	lines := "\x00AUTH EXTERNAL " + uid + "\r\n"
+	for _, q := range questions {
+		lines += q.ask + "\r\n"
 	}
-	if err := wire.CheckBusName(c.name); err != nil {
-		return fmt.Errorf("read the reply to Hello: %w", err)
+	if err := c.write([]byte(lines)); err != nil {
+		return err
+	}
+	line, err := c.line()
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(line, "OK ") {
+		return fmt.Errorf("authentication EXTERNAL was answered with %q instead of OK", line)
+	}
+	for _, q := range questions {
+		line, err := c.line()
+		switch {
+		case err != nil:
+			return err
+		case line == q.agreed:
+		case q == askNative:
+			return fmt.Errorf("%w: it answered %s with %q", errNotNative, q.ask, line)
+		default:
+			return fmt.Errorf("%s was answered with %q instead of %s", q.ask, line, q.agreed)
+		}
 	}
 	return nil
 }
 
-// authenticated waits for the server's OK.
-func (c *client) authenticated() error {
-	for !bytes.HasSuffix(c.buf[:c.end], []byte("\r\n")) {
+// line reads one line of the authentication protocol.
+func (c *client) line() (string, error) {
+	for {
+		if text, _, ok := bytes.Cut(c.buf[c.start:c.end], []byte("\r\n")); ok {
+			c.start += len(text) + len("\r\n")
+			return string(text), nil
+		}
 		n, err := read(c.fd, c.buf[c.end:])
 		if err != nil {
-			return fmt.Errorf("authenticate: %w", err)
+			return "", fmt.Errorf("authenticate: %w", err)
 		}
 		c.end += n
 	}
-	line := string(c.buf[:c.end])
-	c.start, c.end = 0, 0
-	if !strings.HasPrefix(line, "OK ") {
-		return fmt.Errorf("authentication EXTERNAL was answered with %q instead of OK", strings.TrimSpace(line))
-	}
-	return nil
 }
 
-// call sends a prebuilt method call and waits for its reply.
+// call sends a prebuilt message that is answered, and waits for the reply.
 func (c *client) call(m []byte) ([]byte, error) {
 	c.serial++
-	setSerial(m, c.serial)
-	if err := c.write(m); err != nil {
+	c.protocol.number(m, c.serial)
+	if err := c.send(m); err != nil {
 		return nil, err
 	}
 	return c.reply()
@@ -116,12 +138,13 @@ func (c *client) call(m []byte) ([]byte, error) {
 func (c *client) reply() ([]byte, error) {
 	for {
 		m, err := c.next()
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case typeOf(m) == wire.TypeError:
-			return nil, errorOf(m)
-		case typeOf(m) == wire.TypeMethodReturn:
+		}
+		switch c.protocol.kind(m) {
+		case kindFailure:
+			return nil, c.protocol.failure(m)
+		case kindReply:
 			return m, nil
 		}
 	}
@@ -142,7 +165,7 @@ func (c *client) next() ([]byte, error) {
 // take returns the next message if all of it was read already, else nil. It is valid
 // until the next read.
 func (c *client) take() []byte {
-	size, err := wire.MessageSize(c.buf[c.start:c.end])
+	size, err := c.protocol.size(c.buf[c.start:c.end])
 	if err != nil || c.end-c.start < size {
 		return nil
 	}
@@ -157,8 +180,8 @@ func (c *client) fill() error {
 		c.end = copy(c.buf, c.buf[c.start:c.end])
 		c.start = 0
 	}
-	if c.end >= wire.HeaderFixedSize {
-		size, err := wire.MessageSize(c.buf)
+	if c.end >= c.protocol.headerSize() {
+		size, err := c.protocol.size(c.buf[:c.end])
 		if err != nil {
 			return fmt.Errorf("read from the bus: %w", err)
 		}
@@ -166,12 +189,30 @@ func (c *client) fill() error {
 			c.buf = append(c.buf[:c.end], make([]byte, size-c.end)...)
 		}
 	}
-	n, err := read(c.fd, c.buf[c.end:])
+	var n int
+	var err error
+	if c.passing == nil {
+		n, err = read(c.fd, c.buf[c.end:])
+	} else {
+		n, err = c.passing.read(c.fd, c.buf[c.end:])
+	}
 	if err != nil {
 		return fmt.Errorf("read from the bus: %w", err)
 	}
 	c.end += n
 	return nil
+}
+
+// send writes a message, with the descriptors that go with it.
+func (c *client) send(m []byte) error {
+	if c.passing == nil || c.passing.rights == nil {
+		return c.write(m)
+	}
+	n, err := c.passing.send(c.fd, m)
+	if err != nil {
+		return fmt.Errorf("write to the bus: %w", err)
+	}
+	return c.write(m[n:])
 }
 
 // write sends all of b.

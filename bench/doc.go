@@ -11,7 +11,8 @@
 // Clients are processes of their own ([Worker], worker.go). [Run] starts them and the
 // buses (process.go, server.go, controller.go for dbus-broker), connects the parts of
 // one measurement (measure.go), goes through the plan (plan.go) round by round with
-// every bus having its turn in each, and makes a [Report]. Everything that is started is
+// every bus having its turn in each, and makes a [Report]. Measurements of one bus that are
+// compared with each other are made directly one after the other. Everything that is started is
 // ended by process id, also when the context is done, and dies with this process.
 //
 // The measurements, by their group:
@@ -27,6 +28,11 @@
 //     The sender writes 32 signals at once and has at most 64 under way.
 //   - payload: roundtrip with an array of bytes as the argument of the call; the reply is
 //     empty. The service reads all of it. 50th percentile.
+//   - native: roundtrip, inflight, broadcast and payload with the native protocol, where a bus
+//     speaks it. The payload of each message is the D-Bus message that the D-Bus 1 client
+//     sends; that of 128 KiB and more is in a sealed memfd, made once, which the service maps, and
+//     reads the first and the last page of. Signals have a bloom filter, and receivers one bloom
+//     mask each. Sending is quiet: the bus answers only what fails.
 //   - connect: connect, authenticate with EXTERNAL, Hello, close, one after the other.
 //
 // Pinned measurements have all processes of the measurement on one CPU, the bus
@@ -45,14 +51,17 @@
 //	machine      {cpu, kernel: text, cpus: number of CPUs we may use}
 //	rounds       how often everything was measured
 //	duration_ns  of one measurement, without its warm-up of a fifth of it
-//	buses        list of {name, version, address}; the latter two may be absent
+//	buses        list of {name, version, address, native}; all but the name may be absent.
+//	             native: it speaks the native protocol, as far as that had to be found out
 //	rows         list of
 //	  id         such as "roundtrip.pinned.p50"; stable
 //	  title      the same for people; may change
 //	  unit       "µs" and "KiB", of which less is better, or "/s"
 //	  values     by name of bus, and "socket pair": {median, rounds: list of numbers}
 //	  ratios     by name of bus: median of kdbus divided by that of the bus
-//	  target     {bus, at_most or at_least, met}: a bound on the ratio to the bus or, for
-//	             kdbus itself, on the median. met is absent when the bus was not measured
+//	  target     {bus, row, at_most or at_least, ratio, met}: a bound on the ratio to the bus
+//	             or, for kdbus itself, on the median; with the id of a row, on the ratio of
+//	             kdbus's median to its own in that row. ratio is there only then. met is absent
+//	             when there is nothing to judge, as the bus or the row was not measured
 //	failures     list of texts: what could not be measured and why
 package bench

@@ -55,7 +55,7 @@ func describe(kind string, kdbus []string) (Bus, error) {
 		if len(kdbus) == 0 {
 			return Bus{}, fmt.Errorf("there is no command to start %s with", Kdbus)
 		}
-		return Bus{Name: kind}, nil
+		return Bus{Name: kind, Native: true}, nil
 	case DBusDaemon, DBusBroker:
 	default:
 		return Bus{}, fmt.Errorf("unknown bus %q; there are %s, %s and %s", kind, Kdbus, DBusDaemon, DBusBroker)

@@ -18,26 +18,43 @@ type measurement struct {
 	pinned  bool     // with all processes on one CPU
 	onPair  bool     // can be measured over a socket pair, for the floor
 	once    bool     // tells something only the first time it is done with a bus
+	native  bool     // only of buses that speak the native protocol
+	beside  string   // id of the measurement that this one is compared with; may be empty
 	outputs []output // at least one
 	run     func(ctx context.Context, s site) (map[string]float64, error)
 }
 
 // output is a row that a measurement yields.
 type output struct {
-	value  string // which of the values of a run
-	label  string // added to the title; may be empty
-	unit   Unit
+	value string // which of the values of a run
+	label string // added to the title; may be empty
+	unit  Unit
+	// target is judged by the same output of the measurement beside, if there is one.
 	target *Target
+}
+
+// rowID returns the id of the output's row of a measurement.
+func (o output) rowID(measurement string) string {
+	if o.label == "" {
+		return measurement
+	}
+	return measurement + "." + o.label
 }
 
 // rows returns the empty rows of a measurement, one per output.
 func (m measurement) rows() []*Row {
 	var rows []*Row
 	for _, o := range m.outputs {
-		row := &Row{ID: m.id, Title: m.title, Unit: o.unit, Values: map[string]*Values{}, Target: o.target}
+		row := &Row{ID: o.rowID(m.id), Title: m.title, Unit: o.unit, Values: map[string]*Values{}}
 		if o.label != "" {
-			row.ID += "." + o.label
 			row.Title += ", " + o.label
+		}
+		if o.target != nil {
+			target := *o.target
+			if m.beside != "" {
+				target.Row = o.rowID(m.beside)
+			}
+			row.Target = &target
 		}
 		rows = append(rows, row)
 	}
@@ -84,7 +101,7 @@ func calls(j job) func(context.Context, site) (map[string]float64, error) {
 			defer sides[0].Close()
 			defer sides[1].Close()
 		}
-		service, err := s.start(ctx, job{Role: "service"}, sides[0])
+		service, err := s.start(ctx, job{Role: "service", Native: j.Native, Memfd: j.Memfd}, sides[0])
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +150,7 @@ func measured(ctx context.Context, first, second *worker) (map[string]float64, e
 }
 
 // broadcast measures deliveries to a number of receivers in one process.
-func broadcast(count int) func(context.Context, site) (map[string]float64, error) {
+func broadcast(count int, native bool) func(context.Context, site) (map[string]float64, error) {
 	return func(ctx context.Context, s site) (map[string]float64, error) {
 		creditsOut, creditsIn, err := os.Pipe()
 		if err != nil {
@@ -141,12 +158,12 @@ func broadcast(count int) func(context.Context, site) (map[string]float64, error
 		}
 		defer creditsOut.Close()
 		defer creditsIn.Close()
-		receivers, err := s.start(ctx, job{Role: "receivers", Count: count}, creditsIn)
+		receivers, err := s.start(ctx, job{Role: "receivers", Count: count, Native: native}, creditsIn)
 		if err != nil {
 			return nil, err
 		}
 		defer receivers.stop()
-		sender, err := s.start(ctx, job{Role: "sender", Count: count}, creditsOut)
+		sender, err := s.start(ctx, job{Role: "sender", Count: count, Native: native}, creditsOut)
 		if err != nil {
 			return nil, err
 		}

@@ -64,7 +64,12 @@ func benchCall(destination string, payload int) []byte {
 		return newMessage(h, nil)
 	}
 	h.Signature = "ay"
-	return newMessage(h, append(order.AppendUint32(nil, uint32(payload)), make([]byte, payload)...))
+	return newMessage(h, benchBody(payload))
+}
+
+// benchBody returns the body of a benchCall with payload.
+func benchBody(payload int) []byte {
+	return append(order.AppendUint32(make([]byte, 0, 4+payload), uint32(payload)), make([]byte, payload)...)
 }
 
 // benchReply returns the empty reply to a benchCall, to be patched for each.

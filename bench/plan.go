@@ -9,7 +9,7 @@ import (
 // Groups are the names that [Options.Only] takes, in the order of measuring and of the
 // table. Memory comes first because what other measurements leave behind in a bus that
 // was running already would hide it.
-var Groups = []string{"memory", "roundtrip", "inflight", "broadcast", "payload", "connect"}
+var Groups = []string{"memory", "roundtrip", "inflight", "broadcast", "payload", "native", "connect"}
 
 // callsInFlight is how many calls the pipelined client has under way.
 const callsInFlight = 64
@@ -25,8 +25,23 @@ var payloads = []struct {
 	{"8B", 8}, {"1KiB", 1 << 10}, {"64KiB", 64 << 10}, {"1MiB", 1 << 20}, {"8MiB", 8 << 20},
 }
 
+// nativePayloads are those of the native protocol, and the measurements to compare them
+// with. What a memfd costs does not depend on its size, says the target of the last one.
+var nativePayloads = []struct {
+	id     string
+	bytes  int
+	memfd  bool
+	beside string
+	atMost float64
+}{
+	{"64KiB", 64 << 10, false, "payload.64KiB", 1},
+	{"128KiB", 128 << 10, true, "", 0},
+	{"1MiB", 1 << 20, true, "payload.1MiB", 1},
+	{"64MiB", 64 << 20, true, "native.payload.128KiB", 1.5},
+}
+
 // plan returns all measurements of the groups in only, of all groups when it is empty,
-// with the given numbers of idle connections.
+// and those they are compared with, with the given numbers of idle connections.
 func plan(only []string, connections []int) ([]measurement, error) {
 	for _, group := range only {
 		if !slices.Contains(Groups, group) {
@@ -48,9 +63,46 @@ func plan(only []string, connections []int) ([]measurement, error) {
 	slices.SortStableFunc(all, func(a, b measurement) int {
 		return slices.Index(Groups, a.group) - slices.Index(Groups, b.group)
 	})
-	return slices.DeleteFunc(all, func(m measurement) bool {
-		return len(only) > 0 && !slices.Contains(only, m.group)
-	}), nil
+	if len(only) == 0 {
+		return all, nil
+	}
+	wanted := map[string]bool{}
+	for _, m := range all {
+		if slices.Contains(only, m.group) {
+			wanted[m.id], wanted[m.beside] = true, true
+		}
+	}
+	return slices.DeleteFunc(all, func(m measurement) bool { return !wanted[m.id] }), nil
+}
+
+// inTurn returns the order, as indices, in which the measurements of a plan are made in a
+// round: those that are compared with each other one directly after the other, and in every
+// other round the other way round, so that what changes on the machine befalls both alike.
+func inTurn(all []measurement, round int) []int {
+	indices := map[string]int{}
+	for i, m := range all {
+		indices[m.id] = i
+	}
+	// The first of a family is compared with none, or with none of the plan.
+	first := func(i int) int {
+		for {
+			beside, ok := indices[all[i].beside]
+			if !ok {
+				return i
+			}
+			i = beside
+		}
+	}
+	families := make([][]int, len(all))
+	for i := range all {
+		families[first(i)] = append(families[first(i)], i)
+	}
+	if round%2 == 1 {
+		for _, family := range families {
+			slices.Reverse(family)
+		}
+	}
+	return slices.Concat(families...)
 }
 
 // planModes returns the measurements that are done both on one CPU and free.
@@ -64,6 +116,9 @@ func planModes(pinned bool) []measurement {
 		m.id += "." + mode
 		m.title += ", " + place
 		m.pinned = pinned
+		if m.beside != "" {
+			m.beside += "." + mode
+		}
 		all = append(all, m)
 	}
 	trip := output{value: valueP50, label: "p50", unit: Microseconds}
@@ -86,7 +141,7 @@ func planModes(pinned bool) []measurement {
 		}
 		add(measurement{
 			group: "broadcast", id: fmt.Sprintf("broadcast.%d", n), title: fmt.Sprintf("broadcast to %d", n),
-			run: broadcast(n), outputs: []output{o},
+			run: broadcast(n, false), outputs: []output{o},
 		})
 	}
 	for _, p := range payloads {
@@ -99,9 +154,61 @@ func planModes(pinned bool) []measurement {
 			run: calls(job{Role: "caller", Payload: p.bytes}), outputs: []output{o},
 		})
 	}
+	for _, m := range planNative() {
+		add(m)
+	}
 	add(measurement{
 		group: "connect", id: "connect", title: "connect and Hello", run: connects,
 		outputs: []output{{value: valueRate, unit: PerSecond}},
 	})
+	return all
+}
+
+// planNative returns what is measured with the native protocol, for either mode: the same as
+// with D-Bus 1, and compared with that on the same bus.
+func planNative() []measurement {
+	all := []measurement{
+		{
+			id: "roundtrip", title: "round trip", run: calls(job{Role: "caller", Native: true}),
+			outputs: []output{
+				{value: valueP50, label: "p50", unit: Microseconds, target: &Target{Bus: Kdbus, AtMost: 1}},
+				{value: valueP99, label: "p99", unit: Microseconds},
+			},
+		},
+		{
+			id: "inflight", title: fmt.Sprintf("%d calls in flight", callsInFlight),
+			run:     calls(job{Role: "pipeline", Count: callsInFlight, Native: true}),
+			outputs: []output{{value: valueRate, unit: PerSecond, target: &Target{Bus: Kdbus, AtLeast: 1}}},
+		},
+	}
+	for _, n := range broadcastReceivers {
+		all = append(all, measurement{
+			id: fmt.Sprintf("broadcast.%d", n), title: fmt.Sprintf("broadcast to %d", n), run: broadcast(n, true),
+			outputs: []output{{value: valueRate, unit: PerSecond, target: &Target{Bus: Kdbus, AtLeast: 1}}},
+		})
+	}
+	for i, m := range all {
+		all[i].beside = m.id
+	}
+	for _, p := range nativePayloads {
+		o := output{value: valueP50, label: "p50", unit: Microseconds}
+		if p.beside != "" {
+			o.target = &Target{Bus: Kdbus, AtMost: p.atMost}
+		}
+		m := measurement{
+			id: "payload." + p.id, title: "round trip with " + p.id, beside: p.beside,
+			run:     calls(job{Role: "caller", Payload: p.bytes, Native: true, Memfd: p.memfd}),
+			outputs: []output{o},
+		}
+		if p.memfd {
+			m.title += " memfd"
+		}
+		all = append(all, m)
+	}
+	for i := range all {
+		m := &all[i]
+		m.group, m.native = "native", true
+		m.id, m.title = "native."+m.id, "native "+m.title
+	}
 	return all
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestPlanHasEveryRowOnce(t *testing.T) {
@@ -24,6 +26,7 @@ func TestPlanHasEveryRowOnce(t *testing.T) {
 		"memory.10", "memory.50", "roundtrip.pinned.p50", "roundtrip.pinned.p99", "roundtrip.free.p50", "roundtrip.free.p99",
 		"inflight.pinned", "inflight.free", "broadcast.20.pinned", "broadcast.200.free",
 		"payload.8B.free.p50", "payload.8MiB.pinned.p50", "connect.free",
+		"native.roundtrip.pinned.p50", "native.inflight.free", "native.broadcast.200.pinned", "native.payload.64MiB.free.p50",
 	} {
 		if !slices.Contains(ids, want) {
 			t.Errorf("there is no row %s in %v", want, ids)
@@ -49,6 +52,72 @@ func TestPlanOfSomeGroups(t *testing.T) {
 	}
 	if want := []string{"memory.10", "connect.pinned", "connect.free"}; !slices.Equal(ids, want) {
 		t.Errorf("plan is %v, want %v", ids, want)
+	}
+}
+
+func TestNativeRowsAreComparedWithThoseOfTheirKind(t *testing.T) {
+	all, err := plan([]string{"native"}, []int{10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]*Row{}
+	for _, m := range all {
+		for _, row := range m.rows() {
+			rows[row.ID] = row
+		}
+	}
+	for _, mode := range []string{"pinned", "free"} {
+		for _, test := range []struct {
+			row, to string
+			target  Target
+		}{
+			{"native.roundtrip.%.p50", "roundtrip.%.p50", Target{AtMost: 1}},
+			{"native.inflight.%", "inflight.%", Target{AtLeast: 1}},
+			{"native.broadcast.1.%", "broadcast.1.%", Target{AtLeast: 1}},
+			{"native.broadcast.20.%", "broadcast.20.%", Target{AtLeast: 1}},
+			{"native.broadcast.200.%", "broadcast.200.%", Target{AtLeast: 1}},
+			{"native.payload.64KiB.%.p50", "payload.64KiB.%.p50", Target{AtMost: 1}},
+			{"native.payload.1MiB.%.p50", "payload.1MiB.%.p50", Target{AtMost: 1}},
+			{"native.payload.64MiB.%.p50", "native.payload.128KiB.%.p50", Target{AtMost: 1.5}},
+		} {
+			id := strings.ReplaceAll(test.row, "%", mode)
+			row := rows[id]
+			if row == nil || row.Target == nil {
+				t.Errorf("there is no row %s with a target", id)
+				continue
+			}
+			want := test.target
+			want.Bus, want.Row = Kdbus, strings.ReplaceAll(test.to, "%", mode)
+			if diff := cmp.Diff(&want, row.Target); diff != "" {
+				t.Errorf("%s: %s", id, diff)
+			}
+			if rows[want.Row] == nil {
+				t.Errorf("%s is not measured with %s", want.Row, id)
+			}
+		}
+	}
+}
+
+func TestComparedMeasurementsAreMadeTogether(t *testing.T) {
+	all, err := plan(nil, []int{10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 4 {
+		order := inTurn(all, round)
+		place := map[string]int{}
+		for at, i := range order {
+			place[all[i].id] = at
+		}
+		if len(place) != len(all) || len(order) != len(all) {
+			t.Fatalf("round %d has %d measurements, %d different ones; want %d", round, len(order), len(place), len(all))
+		}
+		for _, m := range all {
+			want := 1 - 2*(round%2)
+			if m.beside != "" && place[m.id]-place[m.beside] != want {
+				t.Errorf("round %d: %s is %d places after %s, want %d", round, m.id, place[m.id]-place[m.beside], m.beside, want)
+			}
+		}
 	}
 }
 

@@ -54,6 +54,7 @@ type Bus struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
 	Address string `json:"address,omitempty"` // of a bus that was not started for this
+	Native  bool   `json:"native,omitempty"`  // it speaks the native protocol, as far as is known
 }
 
 // Row is one line of the table.
@@ -73,11 +74,15 @@ type Values struct {
 }
 
 // Target is what is asked of our bus in a row: a bound on the ratio of its median to
-// that of another bus or, when Bus is ours, on the median itself.
+// that of another bus, or to its own in another row, or, when Bus is ours and Row empty,
+// on the median itself.
 type Target struct {
 	Bus     string  `json:"bus"`
+	Row     string  `json:"row,omitempty"` // id
 	AtMost  float64 `json:"at_most,omitempty"`
 	AtLeast float64 `json:"at_least,omitempty"`
+	// Ratio is that to the median in Row; 0 when there is none, or not both were measured.
+	Ratio float64 `json:"ratio,omitempty"`
 	// Met is nil when it cannot be told, as the bus was not measured.
 	Met *bool `json:"met,omitempty"`
 }
@@ -93,7 +98,11 @@ func (t *Target) String() string {
 	} else if t.Met != nil {
 		verdict = "MISSED"
 	}
-	return fmt.Sprintf("%-7s %-6s", bound, verdict)
+	text := fmt.Sprintf("%-7s %-6s", bound, verdict)
+	if t.Row != "" {
+		text += " (to " + t.Row + ")"
+	}
+	return text
 }
 
 // add adds a value of one round.
@@ -107,8 +116,16 @@ func (r *Row) add(bus string, value float64) {
 	v.Median = median(v.Rounds)
 }
 
-// conclude computes the ratios and judges the target.
-func (r *Row) conclude() {
+// conclude computes the ratios and judges the targets.
+func (r *Report) conclude() {
+	for i := range r.Rows {
+		r.Rows[i].compare()
+		r.Rows[i].judge(r.Rows)
+	}
+}
+
+// compare computes the ratios to other buses.
+func (r *Row) compare() {
 	ours := r.Values[Kdbus]
 	if ours == nil {
 		return
@@ -122,16 +139,29 @@ func (r *Row) conclude() {
 		}
 		r.Ratios[bus] = ours.Median / v.Median
 	}
-	if r.Target == nil {
+}
+
+// judge judges the target, which may be about another one of all rows.
+func (r *Row) judge(all []Row) {
+	ours, t := r.Values[Kdbus], r.Target
+	if ours == nil || t == nil {
 		return
 	}
-	value, ok := r.Ratios[r.Target.Bus]
-	if r.Target.Bus == Kdbus {
+	value, ok := r.Ratios[t.Bus]
+	switch {
+	case t.Row != "":
+		i := slices.IndexFunc(all, func(other Row) bool { return other.ID == t.Row })
+		if i < 0 || all[i].Values[Kdbus] == nil || all[i].Values[Kdbus].Median == 0 {
+			return
+		}
+		t.Ratio = ours.Median / all[i].Values[Kdbus].Median
+		value, ok = t.Ratio, true
+	case t.Bus == Kdbus:
 		value, ok = ours.Median, true
 	}
 	if ok {
-		met := value >= r.Target.AtLeast && (r.Target.AtMost == 0 || value <= r.Target.AtMost)
-		r.Target.Met = &met
+		met := value >= t.AtLeast && (t.AtMost == 0 || value <= t.AtMost)
+		t.Met = &met
 	}
 }
 
@@ -145,11 +175,11 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(w io.Writer) error {
 	var table, out strings.Builder
-	columns, ratios := r.columns()
+	c := r.columns()
 	t := tabwriter.NewWriter(&table, 0, 0, cellGap, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, strings.Join(r.header(columns, ratios), "\t")+"\t")
+	fmt.Fprintln(t, strings.Join(r.header(c), "\t")+"\t")
 	for _, row := range r.Rows {
-		fmt.Fprintln(t, strings.Join(r.line(&row, columns, ratios), "\t")+"\t")
+		fmt.Fprintln(t, strings.Join(r.line(&row, c), "\t")+"\t")
 	}
 	t.Flush()
 	fmt.Fprintf(&out, "%s\nMedians of %d rounds of %v.%s\n\n", r.Machine, r.Rounds, r.Duration, r.versions())
@@ -181,60 +211,87 @@ func (r *Report) versions() string {
 	return " " + strings.Join(known, ", ") + "."
 }
 
-func (r *Report) header(columns, ratios []string) []string {
-	cells := append([]string{r.titleCell(""), "unit"}, columns...)
-	for _, bus := range ratios {
+func (r *Report) header(c columns) []string {
+	cells := append([]string{pad("", c.title), "unit"}, c.buses...)
+	for _, bus := range c.ratios {
 		cells = append(cells, "to "+bus)
 	}
-	if len(ratios) > 0 {
-		cells = append(cells, fmt.Sprintf("%-14s", "target"))
+	if c.rowRatio {
+		cells = append(cells, "to row")
+	}
+	if c.target > 0 {
+		cells = append(cells, pad("target", c.target))
 	}
 	return cells
 }
 
-func (r *Report) line(row *Row, columns, ratios []string) []string {
-	cells := []string{r.titleCell(row.Title), string(row.Unit)}
-	for _, bus := range columns {
+func (r *Report) line(row *Row, c columns) []string {
+	cells := []string{pad(row.Title, c.title), string(row.Unit)}
+	for _, bus := range c.buses {
 		cell := "-"
 		if v := row.Values[bus]; v != nil {
 			cell = formatNumber(v.Median)
 		}
 		cells = append(cells, cell)
 	}
-	for _, bus := range ratios {
-		cell := "-"
-		if v, ok := row.Ratios[bus]; ok {
-			cell = fmt.Sprintf("%.2f", v)
-		}
-		cells = append(cells, cell)
+	for _, bus := range c.ratios {
+		cells = append(cells, formatRatio(row.Ratios[bus]))
 	}
-	if len(ratios) > 0 && row.Target != nil {
-		cells = append(cells, row.Target.String())
+	target := row.Target
+	if c.rowRatio {
+		ratio := 0.0
+		if target != nil {
+			ratio = target.Ratio
+		}
+		cells = append(cells, formatRatio(ratio))
+	}
+	if c.target > 0 && target != nil {
+		cells = append(cells, pad(target.String(), c.target))
 	}
 	return cells
 }
 
-// columns returns the buses to show, and those to compare ours with.
-func (r *Report) columns() (columns, ratios []string) {
+// columns are those of the table, and the widths of cells that are aligned to the left,
+// unlike all others.
+type columns struct {
+	buses    []string // with the floor
+	ratios   []string // buses to compare ours with
+	rowRatio bool     // whether some row is compared with another one
+	title    int      // width
+	target   int      // width; 0 if there is no such column
+}
+
+func (r *Report) columns() columns {
+	var c columns
 	ours := false
 	for _, b := range r.Buses {
-		columns = append(columns, b.Name)
+		c.buses = append(c.buses, b.Name)
 		ours = ours || b.Name == Kdbus
 	}
 	if ours {
-		ratios = slices.DeleteFunc(slices.Clone(columns), func(bus string) bool { return bus == Kdbus })
+		c.ratios = slices.DeleteFunc(slices.Clone(c.buses), func(bus string) bool { return bus == Kdbus })
 	}
-	return append(columns, Floor), ratios
+	c.buses = append(c.buses, Floor)
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		c.title = max(c.title, utf8.RuneCountInString(row.Title))
+		if ours && row.Target != nil {
+			c.rowRatio = c.rowRatio || row.Target.Row != ""
+			c.target = max(c.target, utf8.RuneCountInString(row.Target.String()))
+		}
+	}
+	return c
 }
 
-// titleCell pads a title to the length of the longest, as the other columns are aligned
-// to the right.
-func (r *Report) titleCell(title string) string {
-	width := 0
-	for _, row := range r.Rows {
-		width = max(width, utf8.RuneCountInString(row.Title))
+// pad makes a cell of the table as wide as it has to be for being aligned to the left.
+func pad(text string, width int) string { return fmt.Sprintf("%-*s", width, text) }
+
+// formatRatio shows a ratio, which is 0 when there is none.
+func formatRatio(v float64) string {
+	if v == 0 {
+		return "-"
 	}
-	return fmt.Sprintf("%-*s", width, title)
+	return fmt.Sprintf("%.2f", v)
 }
 
 // formatNumber shows what matters of a number: three digits or all before the point.

@@ -29,10 +29,10 @@ func example() *Report {
 	rate.add(DBusBroker, 100000)
 	memory := Row{ID: "m", Title: "memory", Unit: KiB, Values: map[string]*Values{}, Target: &Target{Bus: Kdbus, AtMost: 10}}
 	memory.add(Kdbus, 7.25)
-	for _, row := range []Row{trip, rate, memory} {
-		row.conclude()
-		r.Rows = append(r.Rows, row)
-	}
+	native := Row{ID: "n", Title: "native trip", Unit: Microseconds, Values: map[string]*Values{}, Target: &Target{Bus: Kdbus, Row: "t", AtMost: 1}}
+	native.add(Kdbus, 15.6)
+	r.Rows = []Row{trip, rate, memory, native}
+	r.conclude()
 	return r
 }
 
@@ -47,10 +47,11 @@ func TestTable(t *testing.T) {
 Example, 2 CPUs, Linux 6.1
 Medians of 2 rounds of 1s. dbus-daemon 1.14.10, dbus-broker 33.
 
-            unit   kdbus  dbus-daemon  dbus-broker  socket pair  to dbus-daemon  to dbus-broker  target
-round trip    µs    19.0         38.0         25.0         9.50            0.50            0.76  <= 0.95 met
-calls         /s  250000            -       100000            -               -            2.50  >= 3    MISSED
-memory       KiB    7.25            -            -            -               -               -  <= 10   met
+             unit   kdbus  dbus-daemon  dbus-broker  socket pair  to dbus-daemon  to dbus-broker  to row  target
+round trip     µs    19.0         38.0         25.0         9.50            0.50            0.76       -  <= 0.95 met
+calls          /s  250000            -       100000            -               -            2.50       -  >= 3    MISSED
+memory        KiB    7.25            -            -            -               -               -       -  <= 10   met
+native trip    µs    15.6            -            -            -               -               -    0.82  <= 1    met    (to t)
 
 not measured: dbus-daemon, calls: it fell over
 `
@@ -63,7 +64,7 @@ func TestTableOfOneBusHasNoRatios(t *testing.T) {
 	r := &Report{Rounds: 1, Buses: []Bus{{Name: "bus"}}, Rows: []Row{{Title: "trip", Values: map[string]*Values{}}}}
 	r.Rows[0].Target = &Target{Bus: DBusBroker, AtMost: 1}
 	r.Rows[0].add("bus", 5)
-	r.Rows[0].conclude()
+	r.conclude()
 	var b bytes.Buffer
 	if err := r.WriteTable(&b); err != nil {
 		t.Fatal(err)
@@ -90,6 +91,10 @@ func TestTargets(t *testing.T) {
 		{"value at most, met without another bus", Target{Bus: Kdbus, AtMost: 10}, map[string]float64{Kdbus: 9}, &yes},
 		{"value at most, missed", Target{Bus: Kdbus, AtMost: 10}, map[string]float64{Kdbus: 11}, &no},
 		{"other bus not measured", Target{Bus: DBusBroker, AtMost: 1}, map[string]float64{Kdbus: 1}, nil},
+		{"ratio to another row, met", Target{Bus: Kdbus, Row: "other", AtMost: 1.5}, map[string]float64{Kdbus: 7}, &yes},
+		{"ratio to another row, missed", Target{Bus: Kdbus, Row: "other", AtLeast: 1.5}, map[string]float64{Kdbus: 7}, &no},
+		{"other row not there", Target{Bus: Kdbus, Row: "nowhere", AtMost: 1}, map[string]float64{Kdbus: 7}, nil},
+		{"our bus not measured in either row", Target{Bus: Kdbus, Row: "other", AtMost: 1}, nil, nil},
 		{"our bus not measured", Target{Bus: DBusBroker, AtMost: 1}, map[string]float64{DBusBroker: 1}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -97,7 +102,8 @@ func TestTargets(t *testing.T) {
 			for bus, v := range test.values {
 				row.add(bus, v)
 			}
-			row.conclude()
+			report := Report{Rows: []Row{row, {ID: "other", Values: map[string]*Values{Kdbus: {Median: 5}}}}}
+			report.conclude()
 			if diff := cmp.Diff(test.want, row.Target.Met); diff != "" {
 				t.Error(diff)
 			}

@@ -84,7 +84,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	r.report = &Report{Machine: thisMachine(), Rounds: o.Rounds, Duration: o.Duration}
-	if err := r.findBuses(); err != nil {
+	if err := r.findBuses(measurements); err != nil {
 		return nil, err
 	}
 	rows := make([][]*Row, len(measurements))
@@ -92,7 +92,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		rows[i] = m.rows()
 	}
 	for round := range o.Rounds {
-		for i, m := range measurements {
+		for _, i := range inTurn(measurements, round) {
+			m := measurements[i]
 			if m.once && o.Address != "" && round > 0 {
 				continue
 			}
@@ -106,15 +107,15 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			if o.Address != "" {
 				row.Target = nil // they are for comparisons
 			}
-			row.conclude()
 			r.report.Rows = append(r.report.Rows, *row)
 		}
 	}
+	r.report.conclude()
 	return r.report, nil
 }
 
-// findBuses finds out what the columns are, and that all of it is there.
-func (r *run) findBuses() error {
+// findBuses finds out what the columns are, that all of it is there, and what it speaks.
+func (r *run) findBuses(measurements []measurement) error {
 	if r.Address == "" {
 		for _, kind := range r.Start {
 			bus, err := describe(kind, r.Kdbus)
@@ -137,7 +138,13 @@ func (r *run) findBuses() error {
 			return err
 		}
 	}
-	r.report.Buses = []Bus{{Name: "bus", Address: r.Address}}
+	bus := Bus{Name: "bus", Address: r.Address}
+	if slices.ContainsFunc(measurements, func(m measurement) bool { return m.native }) {
+		if bus.Native, err = speaksNative(r.socket); err != nil {
+			return fmt.Errorf("find out what the bus speaks: %w", err)
+		}
+	}
+	r.report.Buses = []Bus{bus}
 	return nil
 }
 
@@ -146,7 +153,9 @@ func (r *run) findBuses() error {
 func (r *run) round(ctx context.Context, round int, m measurement, rows []*Row) error {
 	var names []string
 	for _, b := range r.report.Buses {
-		names = append(names, b.Name)
+		if b.Native || !m.native {
+			names = append(names, b.Name)
+		}
 	}
 	if m.onPair {
 		names = append(names, Floor)

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/kdbus-go/kdbus/wire"
 )
 
 // A worker is one process of clients. It reads a job from its standard input, sets
@@ -29,6 +27,8 @@ type job struct {
 	Duration time.Duration
 	Payload  int // bytes of the argument of a call
 	Count    int // calls in flight, receivers, or connections
+	// Native is to speak the native protocol, and Memfd to pass on payload in a memfd.
+	Native, Memfd bool
 }
 
 // begin tells a worker that all others are ready.
@@ -120,12 +120,24 @@ func runWorker(in *json.Decoder, out *json.Encoder) error {
 	return err
 }
 
-// attach returns the client of j: on the bus, or on the socket pair of the floor.
-func (j job) attach(bufferSize int) (*client, error) {
-	if j.Socket == "" {
-		return newClient(sideFD, bufferSize), nil
+// protocol returns what the clients of j speak.
+func (j job) protocol() protocol {
+	if j.Native {
+		return newNative(j.Memfd)
 	}
-	return connect(j.Socket, bufferSize)
+	return dbus1{}
+}
+
+// attach returns the client of j: on the bus, or on the socket pair of the floor.
+func (j job) attach() (*client, error) {
+	if j.Socket == "" {
+		return newClient(sideFD, bufferSize, j.protocol()), nil
+	}
+	c, err := connect(j.Socket, bufferSize, j.protocol())
+	if err == nil && j.Memfd {
+		c.passing = newPassing()
+	}
+	return c, err
 }
 
 // Buffers that hold some hundred small messages, so that a client that is behind
@@ -144,13 +156,23 @@ const (
 
 // setupCaller makes the client that calls and waits, one call at a time.
 func setupCaller(j job) (string, func(begin) (map[string]float64, error), error) {
-	c, err := j.attach(bufferSize)
+	c, err := j.attach()
 	if err != nil {
 		return "", nil, err
 	}
+	if j.Memfd {
+		memfd, err := newMemfd(benchBody(j.Payload))
+		if err != nil {
+			return "", nil, err
+		}
+		c.passing.rights = unix.UnixRights(memfd)
+	}
 	samples := make([]uint32, 0, 1<<20)
 	return c.name, func(b begin) (map[string]float64, error) {
-		call := benchCall(b.Peer, j.Payload)
+		call, err := c.protocol.call(b.Peer, j.Payload)
+		if err != nil {
+			return nil, err
+		}
 		start := time.Now()
 		from, until := start.Add(warmUp(j.Duration)), start.Add(warmUp(j.Duration)+j.Duration)
 		before := start
@@ -171,21 +193,33 @@ func setupCaller(j job) (string, func(begin) (map[string]float64, error), error)
 // setupService makes the client that answers calls of one peer, as many at once as one
 // read brought.
 func setupService(j job) (string, func(begin) (map[string]float64, error), error) {
-	c, err := j.attach(bufferSize)
+	c, err := j.attach()
 	if err != nil {
 		return "", nil, err
 	}
 	return c.name, func(b begin) (map[string]float64, error) {
-		reply := benchReply(b.Peer)
+		reply, err := c.protocol.reply(b.Peer)
+		if err != nil {
+			return nil, err
+		}
 		var out []byte
 		for {
 			for m := c.take(); m != nil; m = c.take() {
-				if typeOf(m) != wire.TypeMethodCall {
+				switch c.protocol.kind(m) {
+				case kindFailure:
+					return nil, c.protocol.failure(m)
+				case kindCall:
+				default:
 					continue
 				}
+				if j.Memfd {
+					if err := c.passing.look(m); err != nil {
+						return nil, err
+					}
+				}
 				c.serial++
-				setSerial(reply, c.serial)
-				setReplySerial(reply, serialOf(m))
+				c.protocol.number(reply, c.serial)
+				c.protocol.answer(reply, m)
 				out = append(out, reply...)
 			}
 			if err := c.write(out); err != nil {
@@ -202,12 +236,15 @@ func setupService(j job) (string, func(begin) (map[string]float64, error), error
 // setupPipeline makes the client that keeps j.Count calls in flight: for every reply
 // of a read it sends a call, all in one write.
 func setupPipeline(j job) (string, func(begin) (map[string]float64, error), error) {
-	c, err := j.attach(bufferSize)
+	c, err := j.attach()
 	if err != nil {
 		return "", nil, err
 	}
 	return c.name, func(b begin) (map[string]float64, error) {
-		call := benchCall(b.Peer, j.Payload)
+		call, err := c.protocol.call(b.Peer, j.Payload)
+		if err != nil {
+			return nil, err
+		}
 		batch := make([]byte, 0, len(call)*j.Count)
 		for range j.Count {
 			batch = append(batch, call...)
@@ -216,7 +253,7 @@ func setupPipeline(j job) (string, func(begin) (map[string]float64, error), erro
 		step := func(free int) error {
 			for i := range free {
 				c.serial++
-				setSerial(batch[i*len(call):], c.serial)
+				c.protocol.number(batch[i*len(call):], c.serial)
 			}
 			return c.write(batch[:free*len(call)])
 		}
@@ -229,10 +266,10 @@ func setupPipeline(j job) (string, func(begin) (map[string]float64, error), erro
 			}
 			free := 0
 			for m := c.take(); m != nil; m = c.take() {
-				switch typeOf(m) {
-				case wire.TypeError:
-					return errorOf(m)
-				case wire.TypeMethodReturn:
+				switch c.protocol.kind(m) {
+				case kindFailure:
+					return c.protocol.failure(m)
+				case kindReply:
 					free++
 				}
 			}
@@ -268,7 +305,7 @@ func setupConnector(j job) (string, func(begin) (map[string]float64, error), err
 	return "", func(begin) (map[string]float64, error) {
 		connections := 0
 		rate, err := measureRate(j.Duration, &connections, func() error {
-			c, err := connect(j.Socket, 4096)
+			c, err := connect(j.Socket, 4096, j.protocol())
 			if err != nil {
 				return err
 			}
@@ -285,13 +322,13 @@ func setupIdle(j job) (string, func(begin) (map[string]float64, error), error) {
 	if err := raiseFileLimit(j.Count + 16); err != nil {
 		return "", nil, err
 	}
-	c, err := connect(j.Socket, 4096)
+	c, err := connect(j.Socket, 4096, j.protocol())
 	if err != nil {
 		return "", nil, err
 	}
 	return c.name, func(begin) (map[string]float64, error) {
 		for i := range j.Count {
-			if _, err := connect(j.Socket, 4096); err != nil {
+			if _, err := connect(j.Socket, 4096, j.protocol()); err != nil {
 				return nil, fmt.Errorf("connection %d of %d: %w", i+1, j.Count, err)
 			}
 		}

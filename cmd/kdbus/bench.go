@@ -38,12 +38,18 @@ do as little as a client can: blocking sockets, messages made in advance.
   inflight   calls and replies per second with 64 calls under way
   broadcast  signals delivered per second to 1, 20 and 200 receivers
   payload    a round trip with an argument of 8 B to 8 MiB and an empty reply
+  native     roundtrip, inflight, broadcast and payload with the native protocol, where
+             the bus speaks it: 64 KiB as they are, 128 KiB to 64 MiB in a memfd. Also
+             measures what of the others it is to be compared with
   connect    connections per second: connect, authenticate, Hello, close
 
 Everything but memory is measured with all processes, the bus too, on one CPU, which
 shows the work there is to do, and free, which shows what a user gets. The column
 "socket pair" is the floor: the same done without a bus between the two processes.
 Each number is the median of the rounds; in each round every bus has its turn.
+
+The column "to row" compares two rows of this bus, the native one with that of the
+same kind; the target says which.
 
 With --compare every measurement starts a new bus, which is gone afterwards. The
 targets are those of docs/performance.md. Without it, the bus must be on this machine,
