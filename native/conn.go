@@ -8,7 +8,6 @@ import (
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
-	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/transport"
 )
 
@@ -18,7 +17,6 @@ type conn struct {
 	server *Server
 	peer   *transport.Peer
 	bus    *bus.Conn  // nil before HELLO
-	fake   *meta.Data // what is known of it instead of the truth; nil if it passes for itself
 	calls  syncCalls
 }
 

@@ -90,8 +90,6 @@ func (m *message) read() *form {
 	return f
 }
 
-var errSplit = errors.New("the header is in several pieces")
-
 // parse reads header and body of m.
 func (f *form) parse(m *message) error {
 	segments := m.extra.Segments

@@ -52,8 +52,17 @@ func (c *conn) hello(r *request, h *abi.Hello) error {
 	case err != nil:
 		return err
 	}
-	c.bus, c.fake = conn, config.Fake
+	c.bus = conn
 	c.greet(r, h)
+	if h.Flags&abi.HelloActivator == 0 {
+		return nil
+	}
+	// Nothing is sent to an activator, so that it can join before it is told.
+	r.after = nil
+	if err := conn.Hello(); err != nil {
+		r.leave = true
+		return err
+	}
 	return nil
 }
 
@@ -97,10 +106,7 @@ func (c *conn) greet(r *request, h *abi.Hello) {
 		r.after = func() error { return c.bus.BecomeMonitor(bus.Everything) }
 		return
 	}
-	r.after = func() error {
-		c.bus.Hello()
-		return nil
-	}
+	r.after = c.bus.Hello
 }
 
 // limitsOf returns what a connection may hold whose queue is to have this size: kdbus.pool(7).

@@ -171,21 +171,10 @@ func (m *message) Make(_ *bus.Message, missing bus.Parts) {
 
 // collect adds kinds of metadata to those that are there.
 func (m *message) collect(kinds meta.Kinds) {
-	c := m.conn
-	var data meta.Data
-	if c.fake != nil {
-		data = *c.fake
-		data.Has &= kinds
-	} else {
-		if m.Meta != nil {
-			kinds |= m.Meta.Has & meta.ProcessKinds
-		}
-		data = c.peer.Collect(kinds)
-		data.Has &= kinds // it may be what others wanted as well
+	if m.Meta != nil {
+		kinds |= m.Meta.Has
 	}
-	if had := m.Meta; had != nil {
-		data.Has |= had.Has & meta.ConnectionKinds
-		data.Timestamp, data.Names, data.Description = had.Timestamp, had.Names, had.Description
-	}
+	data := m.conn.peer.Collect(kinds)
+	data.Has &= kinds // it may be what others wanted as well
 	m.Meta = &data
 }

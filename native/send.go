@@ -99,7 +99,11 @@ func (c *conn) decode(m *message, k *abi.Message, flags abi.SendFlags) error {
 // route sends m where it is meant to go.
 func (c *conn) route(r *request, m *message, sync bool) error {
 	if m.Flags&bus.ExpectReply != 0 {
-		if err := c.calls.begin(m.Cookie, r.Tag, m.Dst, sync); err != nil {
+		callee := m.Dst
+		if m.DstName != "" {
+			callee = 0 // a name can pass to somebody else
+		}
+		if err := c.calls.begin(m.Cookie, r.Tag, callee, sync); err != nil {
 			return err
 		}
 	}
