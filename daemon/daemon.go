@@ -13,6 +13,8 @@ import (
 	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/dbus1"
+	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/native"
 	"github.com/kdbus-go/kdbus/transport"
 )
 
@@ -33,6 +35,12 @@ type Config struct {
 	AllowAnonymous bool
 	// Limits are the D-Bus 1 front-end's; zero fields mean dbus-daemon's defaults.
 	Limits dbus1.Limits
+	// Metadata are the kinds of metadata that receivers can have attached to messages; nil
+	// means all.
+	Metadata *meta.Kinds
+	// RequiredMetadata are the kinds that every native client has to let others see; one that
+	// keeps some to itself is refused.
+	RequiredMetadata meta.Kinds
 }
 
 // DefaultAddress is where a bus listens that was not told where: unix:runtime=yes when
@@ -89,20 +97,7 @@ func start(config Config, dir string) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	subscriptions := dbus1.NewSubscriptions()
-	b := bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{
-		Name:    fmt.Sprintf("%d-bus", os.Getuid()),
-		Indexes: []bus.Index{subscriptions},
-	})
-	d.server, err = dbus1.NewServer(dbus1.Config{
-		Endpoint:       b.Endpoint(),
-		Subscriptions:  subscriptions,
-		Log:            config.Log,
-		MachineID:      config.MachineID,
-		AllowAnonymous: config.AllowAnonymous,
-		Limits:         config.Limits,
-	})
-	if err != nil {
+	if d.server, err = newServer(config); err != nil {
 		for _, l := range listeners {
 			err = errors.Join(err, l.close())
 		}
@@ -112,6 +107,39 @@ func start(config Config, dir string) (*Daemon, error) {
 		d.open(l)
 	}
 	return d, nil
+}
+
+// newServer makes a bus and what serves it.
+func newServer(config Config) (*dbus1.Server, error) {
+	creator, err := meta.Self(meta.AllKinds)
+	if err != nil {
+		return nil, fmt.Errorf("find out who we are, for those who ask who made the bus: %w", err)
+	}
+	subscriptions := dbus1.NewSubscriptions()
+	b := bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{
+		Name:     fmt.Sprintf("%d-bus", os.Getuid()),
+		Indexes:  []bus.Index{subscriptions},
+		Attach:   config.Metadata,
+		Required: config.RequiredMetadata,
+		Creator:  &creator,
+	})
+	// Each front-end uses something of the other: the driver answers native clients, too.
+	var kdbus *native.Server
+	server, err := dbus1.NewServer(dbus1.Config{
+		Endpoint:       b.Endpoint(),
+		Subscriptions:  subscriptions,
+		Native:         func(p *transport.Peer) transport.Protocol { return kdbus.Protocol(p) },
+		Bloom:          native.BloomOf(b.Bloom()),
+		Log:            config.Log,
+		MachineID:      config.MachineID,
+		AllowAnonymous: config.AllowAnonymous,
+		Limits:         config.Limits,
+	})
+	if err != nil {
+		return nil, err
+	}
+	kdbus = native.New(native.Config{Driver: server, Rules: subscriptions})
+	return server, nil
 }
 
 // listenAll opens every list of addresses or none.
