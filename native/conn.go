@@ -16,7 +16,7 @@ import (
 type conn struct {
 	server *Server
 	peer   *transport.Peer
-	bus    *bus.Conn  // nil before HELLO
+	bus    *bus.Conn // nil before HELLO
 	calls  syncCalls
 }
 

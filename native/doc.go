@@ -8,12 +8,12 @@
 // [transport.Protocol], the connection (conn.go), which takes requests apart, runs the command that
 // is asked for and answers:
 //
-//   - hello.go brings a peer onto the bus, and byebye.go off it.
+//   - hello.go brings a peer onto the bus, and off it.
 //   - send.go takes a message apart. It copies what arrived once, or not at all if it is large, and
 //     turns it in place into the frame that receivers get (message.go). Descriptors are judged in
 //     descriptors.go.
 //   - sync.go remembers who waits for the reply to a synchronous call, and under which tag.
-//   - names.go, info.go, match.go and update.go are the commands of the same names.
+//   - names.go, info.go and match.go are the other commands.
 //
 // encode.go turns messages from the bus into frames: those of native senders as they are, with what the
 // receiver may know of the sender (metadata.go); those of D-Bus 1 senders with their payload as it

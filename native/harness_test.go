@@ -2,6 +2,7 @@ package native_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"path/filepath"
@@ -35,13 +36,18 @@ const guid = "0123456789abcdef0123456789abcdef"
 
 func newWorld(t testing.TB, change ...func(*bus.Config, *native.Config)) *world {
 	t.Helper()
+	return newWorldOf(t, bus.DomainConfig{}, change...)
+}
+
+func newWorldOf(t testing.TB, domain bus.DomainConfig, change ...func(*bus.Config, *native.Config)) *world {
+	t.Helper()
 	w := &world{t: t, driver: new(fakeDriver), rules: &fakeRules{added: make(map[uint64]string)}}
 	busConfig := bus.Config{Name: "0-test", Creator: &meta.Data{Has: meta.KindPIDs, PIDs: meta.PIDs{PID: 42}}, CreatorFlags: 2}
 	config := native.Config{Driver: w.driver, Rules: w.rules}
 	for _, f := range change {
 		f(&busConfig, &config)
 	}
-	w.bus = bus.NewDomain(bus.DomainConfig{}).NewBus(busConfig)
+	w.bus = bus.NewDomain(domain).NewBus(busConfig)
 	server, err := transport.NewServer(transport.Config{
 		Endpoint: w.bus.Endpoint(),
 		DBus1:    func(*transport.Peer) transport.Protocol { panic("the tests ask for kdbus") },
@@ -140,7 +146,10 @@ func (w *world) content(m *nativetest.Message) string {
 // refuses checks which errno an error is.
 func refuses(t testing.TB, what string, err error, want syscall.Errno) {
 	t.Helper()
-	if !errors.Is(err, want) || want == 0 && err != nil {
+	if want == 0 && err == nil {
+		return
+	}
+	if want == 0 || !errors.Is(err, want) {
 		t.Errorf("%s: got %v, want %s", what, err, errnoName(want))
 		return
 	}
@@ -253,3 +262,16 @@ type memberRule string
 
 func (r memberRule) Match(_, _ *bus.Conn, m *bus.Message) bool { return m.View == any(string(r)) }
 func (r memberRule) Needs() bus.Parts                          { return bus.PartView }
+
+// pipeEnd returns a descriptor of a pipe.
+func pipeEnd(t testing.TB) int {
+	t.Helper()
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nativetest.CloseAll(fds[:]) })
+	return fds[0]
+}
+
+func putU64(b []byte, v uint64) { binary.NativeEndian.PutUint64(b, v) }
