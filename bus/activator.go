@@ -87,21 +87,19 @@ func (c *Conn) extract(n *name) (found []*Message) {
 	defer c.mu.Unlock()
 	q := &c.queue
 	all := slices.Concat(q.messages[q.head:], q.held)
-	for len(q.ranked.heap) > 0 {
+	for q.ranked.len() > 0 {
 		all = append(all, q.ranked.pop())
 	}
-	q.messages, q.head, q.held = nil, 0, nil
+	q.messages, q.head, q.ranked, q.held = nil, 0, nil, nil
 	for _, m := range all {
 		switch {
-		case m.Extra != nil && m.Extra.via == n:
+		case m.Extra == nil:
+			q.append(m)
+		case m.Extra.via == n:
 			found = append(found, m)
 			q.ledger.release(m)
-		case c.flags&FlagActivator != 0 && m.Src != FromBus:
-			q.held = append(q.held, m)
-		case m.Priority() != 0:
-			q.ranked.push(m)
 		default:
-			q.append(m)
+			q.addExtra(m, c.flags&FlagActivator != 0)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b *Message) int { return cmp.Compare(a.Sequence, b.Sequence) })

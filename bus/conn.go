@@ -13,39 +13,20 @@ import (
 // AcquireName, ReleaseName, EditMatches, BecomeMonitor, Flush, Close) are for one goroutine at a
 // time, the one that drives the connection; what they queued is handed over by Flush. The others
 // are safe for concurrent use.
+//
+// The order of the fields matters: a broadcast goes through many connections, and those fields that it
+// touches in each are together.
 type Conn struct {
-	bus         *Bus
-	id          ID
-	uid         uint32
-	flags       ConnFlags
-	acceptFDs   bool
-	tellOwn     bool
-	limits      *Limits
-	receiver    Receiver
-	description string
-	peer        any
-	metadata    *meta.Data // of the process that connected
-	collect     func(meta.Kinds) meta.Data
-	fake        *meta.Data // what the peer wants to be known instead
-	activates   string     // the name of an activator
-
-	touched []*Conn // receivers to wake at the next Flush; the driving goroutine's
-
-	// Guarded by Bus.mu.
-	joined  bool
-	closed  bool
-	monitor Filter   // not nil: this is a monitor
-	owned   []string // well-known names of which this is the primary owner, oldest first
-	peak    int      // the most names that owned has held
-	claims  []*name  // names owned or queued for
-	mark    uint64   // the last broadcast that was queued here
-	matches []*match // in the order they were added
-
-	attachSend meta.Kinds // what messages of the peer may carry
-	attachable meta.Kinds // the same, as far as the bus permits it
-
-	wants atomic.Uint32 // Parts of messages that it wants; changed with Bus.mu held for writing
-	told  meta.Kinds    // what Receiver.Wanted was called with; guarded by Bus.telling
+	bus       *Bus
+	id        ID
+	limits    *Limits
+	receiver  Receiver
+	flags     ConnFlags
+	uid       uint32
+	wants     atomic.Uint32 // Parts of messages that it wants; changed with Bus.mu held for writing
+	mark      uint64        // the last broadcast that was queued here; guarded by Bus.mu
+	acceptFDs bool
+	tellOwn   bool
 
 	mu    sync.Mutex
 	queue queue
@@ -53,6 +34,28 @@ type Conn struct {
 	owed  *call             // calls that this connection has to answer, a list
 	// manyCalls: calls has had more than fewCalls entries
 	manyCalls bool
+
+	touched []*Conn // receivers to wake at the next Flush; the driving goroutine's
+
+	description string
+	peer        any
+	metadata    *meta.Data // of the process that connected
+	collect     func(meta.Kinds) meta.Data
+	fake        *meta.Data // what the peer wants to be known instead
+	activates   string     // the name of an activator
+
+	// Guarded by Bus.mu.
+	joined     bool
+	closed     bool
+	monitor    Filter     // not nil: this is a monitor
+	owned      []string   // well-known names of which this is the primary owner, oldest first
+	peak       int        // the most names that owned has held
+	claims     []*name    // names owned or queued for
+	matches    []*match   // in the order they were added
+	attachSend meta.Kinds // what messages of the peer may carry
+	attachable meta.Kinds // the same, as far as the bus permits it
+
+	told meta.Kinds // what Receiver.Wanted was called with; guarded by Bus.telling
 }
 
 // ID returns the connection's id.

@@ -70,8 +70,9 @@ func (b *Bus) scatter() {
 func (c *Conn) spread(src, addressee *Conn, m *Message) {
 	b := c.bus
 	b.broadcast++
-	for i, dst := range b.receivers {
-		b.receivers[i] = nil
+	receivers := b.receivers
+	for i, dst := range receivers {
+		receivers[i] = nil
 		if dst.mark == b.broadcast || dst == addressee {
 			continue
 		}
@@ -80,7 +81,7 @@ func (c *Conn) spread(src, addressee *Conn, m *Message) {
 			c.push(dst, m, droppable)
 		}
 	}
-	b.receivers = b.receivers[:0]
+	b.receivers = receivers[:0]
 }
 
 // mayOverhear asks whether dst may get a message that it subscribed to.

@@ -113,11 +113,11 @@ type Extra struct {
 	Bloom           []byte
 	BloomGeneration uint64
 
-	via *name // the name that a message was sent to, if it has an activator
-
 	// Form is the message as the front-end of its sender has it, for receivers that have the same
 	// one; nil if there is none. It does not change once sent.
 	Form any
+
+	via *name // the name that the message was sent to, if that has an activator
 }
 
 // A Segment is a piece of payload: Bytes, or a range of a memfd, or (if it is neither) Size zeros.

@@ -19,14 +19,16 @@ func (r *ranked) push(m *Message) {
 	heap.Push(&r.heap, rankedMessage{m, r.came})
 }
 
-// pop takes the first message, which there must be.
-func (r *ranked) pop() *Message {
-	m := heap.Pop(&r.heap).(rankedMessage).Message
-	if len(r.heap) == 0 {
-		r.heap = nil
+// len returns how many messages there are. r may be nil.
+func (r *ranked) len() int {
+	if r == nil {
+		return 0
 	}
-	return m
+	return len(r.heap)
 }
+
+// pop takes the first message, which there must be.
+func (r *ranked) pop() *Message { return heap.Pop(&r.heap).(rankedMessage).Message }
 
 // before reports whether the first message goes before those of a priority.
 func (r *ranked) before(priority int64) bool {

@@ -19,15 +19,15 @@ type Receiver interface {
 
 // queue is the receive queue of a connection. Conn.mu guards it.
 type queue struct {
-	messages []*Message
-	head     int        // the next message to take
-	ranked   ranked     // those that do not have priority 0, which are before or after all others
-	held     []*Message // for whoever takes the name over, at an activator
-	ledger   ledger
-	dropped  uint64 // broadcasts and signals lost for lack of space
-	untold   uint64 // the part of dropped that TakeDropped has not returned yet
-	woken    bool   // a Wake is due or under way
+	woken    bool // a Wake is due or under way
 	closed   bool
+	messages []*Message // of priority 0
+	head     int        // the next of them to take
+	ranked   *ranked    // those of other priorities; nil if there are none
+	ledger   ledger
+	held     []*Message // for whoever takes the name over, at an activator
+	dropped  uint64     // broadcasts and signals lost for lack of space
+	untold   uint64     // the part of dropped that TakeDropped has not returned yet
 }
 
 // how says what becomes of a message that finds no space.
@@ -62,26 +62,46 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 		return err
 	}
 	m.retain()
-	switch {
-	case dst.flags&FlagActivator != 0 && m.Src != FromBus:
-		q.held = append(q.held, m)
-	case m.Extra != nil && m.Extra.Priority != 0:
-		q.ranked.push(m)
-	default:
+	if m.Extra == nil {
 		q.append(m)
+	} else {
+		q.addExtra(m, dst.flags&FlagActivator != 0)
 	}
 	c.touch(dst)
 	return nil
 }
 
+// addExtra puts m, which has an Extra, where it belongs.
+func (q *queue) addExtra(m *Message, activator bool) {
+	switch {
+	case activator && m.Extra.via != nil:
+		q.held = append(q.held, m)
+	case m.Extra.Priority != 0:
+		if q.ranked == nil {
+			q.ranked = new(ranked)
+		}
+		q.ranked.push(m)
+	default:
+		q.append(m)
+	}
+}
+
 // append adds m to those of priority 0.
 func (q *queue) append(m *Message) {
-	if len(q.messages) == cap(q.messages) && q.head > len(q.messages)/2 { // a message is moved once, on average
+	if len(q.messages) == cap(q.messages) {
+		q.compact()
+	}
+	q.messages = append(q.messages, m)
+}
+
+// compact makes space where messages have been taken, if it is so much that a message is moved
+// once, on average.
+func (q *queue) compact() {
+	if q.head > len(q.messages)/2 {
 		n := copy(q.messages, q.messages[q.head:])
 		clear(q.messages[n:])
 		q.messages, q.head = q.messages[:n], 0
 	}
-	q.messages = append(q.messages, m)
 }
 
 // touch has dst woken by c's next Flush, unless it is awake. dst.mu is held.
@@ -125,37 +145,39 @@ func (c *Conn) Dequeue(dst []*Message) []*Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := &c.queue
-	if len(q.ranked.heap) == 0 {
-		return q.take(dst)
+	before := len(dst)
+	if q.ranked != nil {
+		dst = q.takeRanked(dst, true)
 	}
-	for len(dst) < cap(dst) && q.ranked.before(0) {
-		dst = append(dst, q.ranked.pop())
+	if n := min(len(q.messages)-q.head, cap(dst)-len(dst)); n > 0 {
+		taken := q.messages[q.head : q.head+n]
+		dst = append(dst, taken...)
+		clear(taken)
+		if q.head += n; q.head == len(q.messages) {
+			q.head = 0
+			q.messages = q.messages[:0]
+			if cap(q.messages) > smallQueue {
+				q.messages = nil
+			}
+		}
 	}
-	dst = q.take(dst)
-	for len(dst) < cap(dst) && len(q.ranked.heap) > 0 {
-		dst = append(dst, q.ranked.pop())
+	if q.ranked != nil {
+		dst = q.takeRanked(dst, q.head < len(q.messages))
+	}
+	if len(dst) == before && q.head == len(q.messages) && q.ranked == nil {
+		q.woken = false
 	}
 	return dst
 }
 
-// take is Dequeue for messages of priority 0.
-func (q *queue) take(dst []*Message) []*Message {
-	n := min(len(q.messages)-q.head, cap(dst)-len(dst))
-	if n == 0 {
-		if q.head == len(q.messages) && len(q.ranked.heap) == 0 {
-			q.woken = false
-		}
-		return dst
+// takeRanked appends messages of other priorities than 0 to dst, as far as its capacity goes; with
+// urgent, only those that go before.
+func (q *queue) takeRanked(dst []*Message, urgent bool) []*Message {
+	for len(dst) < cap(dst) && q.ranked.len() > 0 && (!urgent || q.ranked.before(0)) {
+		dst = append(dst, q.ranked.pop())
 	}
-	taken := q.messages[q.head : q.head+n]
-	dst = append(dst, taken...)
-	clear(taken)
-	if q.head += n; q.head == len(q.messages) {
-		q.head = 0
-		q.messages = q.messages[:0]
-		if cap(q.messages) > smallQueue {
-			q.messages = nil
-		}
+	if q.ranked.len() == 0 {
+		q.ranked = nil
 	}
 	return dst
 }
@@ -181,10 +203,10 @@ func (c *Conn) shut() {
 	c.mu.Lock()
 	q := &c.queue
 	rest := append(q.messages[q.head:], q.held...)
-	for len(q.ranked.heap) > 0 {
+	for q.ranked.len() > 0 {
 		rest = append(rest, q.ranked.pop())
 	}
-	q.messages, q.head, q.held, q.closed = nil, 0, nil, true
+	q.messages, q.head, q.ranked, q.held, q.closed = nil, 0, nil, nil, true
 	for _, m := range rest {
 		q.ledger.release(m)
 	}
@@ -222,7 +244,7 @@ func (c *Conn) QueueStats() QueueStats {
 	defer c.mu.Unlock()
 	q := &c.queue
 	return QueueStats{
-		Messages:  len(q.messages) - q.head + len(q.ranked.heap),
+		Messages:  len(q.messages) - q.head + q.ranked.len(),
 		Held:      len(q.held),
 		Bytes:     q.ledger.total,
 		FDs:       q.ledger.fds,
