@@ -55,6 +55,7 @@ type peer struct {
 	asleep bool
 	wakes  int
 	got    []string // see describe
+	wanted []meta.Kinds
 }
 
 // introduce makes a connection that has not said Hello yet.
@@ -104,7 +105,11 @@ func (p *peer) Wake() {
 }
 
 // Wanted implements bus.Receiver.
-func (p *peer) Wanted(meta.Kinds) {}
+func (p *peer) Wanted(kinds meta.Kinds) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wanted = append(p.wanted, kinds)
+}
 
 // read takes everything out of the queue.
 func (p *peer) read() {
@@ -227,7 +232,13 @@ func signal(dst bus.ID, text string) *bus.Message {
 func describe(m *bus.Message) string {
 	n := m.Notification
 	if n == nil {
-		return fmt.Sprintf("%d: %s", m.Src, slices.Concat(m.Payload...))
+		text := slices.Concat(m.Payload...)
+		if m.Payload == nil {
+			for _, s := range m.Segments() {
+				text = append(text, s.Bytes...)
+			}
+		}
+		return fmt.Sprintf("%d: %s", m.Src, text)
 	}
 	switch n.Kind {
 	case bus.NameChanged:
@@ -251,6 +262,7 @@ func describe(m *bus.Message) string {
 // index is a bus.Index that asks every subscription.
 type index struct {
 	subscriptions []subscription
+	needs         bus.Parts
 }
 
 type subscription struct {
@@ -278,7 +290,7 @@ func (x *index) Eavesdroppers() int {
 	return n
 }
 
-func (x *index) Needs() bus.Parts { return 0 }
+func (x *index) Needs() bus.Parts { return x.needs }
 
 func (x *index) Forget(c *bus.Conn) {
 	x.subscriptions = slices.DeleteFunc(x.subscriptions, func(s subscription) bool { return s.conn == c })
