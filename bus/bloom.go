@@ -11,7 +11,8 @@ import (
 // notification is about. If it has none of these but a bloom mask, then under one bit of the mask:
 // a message has to have it, so looking under those bits that the message's filter has set is
 // enough. That bit is the one that the fewest masks have, in the hope that few filters do: not one
-// of those that say "signal". Bus.mu guards the index.
+// of those that say "signal". With the match goes the second rarest bit, which spares looking at
+// most of those that do not match after all. Bus.mu guards the index.
 type matchIndex struct {
 	bits  uint64 // of a filter
 	count int
@@ -45,7 +46,13 @@ const (
 
 type bin struct {
 	key     binKey
-	filings []*filing
+	filings []filed
+}
+
+// filed is what a bin has of a filing.
+type filed struct {
+	*filing
+	second int // another bit that the filter needs; -1 if there is none
 }
 
 // A filing is a match in a bin. A mask of several generations has a bit in each, and a filing for
@@ -93,26 +100,28 @@ func (x *matchIndex) file(m *match, key binKey) {
 		}
 		x.bins[key] = b
 	}
-	b.add(m, 0)
+	b.add(m, 0, -1)
 }
 
 // fileMask files m under one bit of each generation of its first mask.
 func (x *matchIndex) fileMask(m *match) {
 	words := int(x.bits / 64)
 	for generation := range len(m.masks[0]) / words {
-		rarest := -1
+		rarest, second := -1, -1
 		for bit := range setBits(m.masks[0][generation*words:][:words]) {
-			if rarest < 0 || x.common[bit] < x.common[rarest] {
-				rarest = bit
+			switch {
+			case rarest < 0 || x.common[bit] < x.common[rarest]:
+				rarest, second = bit, rarest
+			case second < 0 || x.common[bit] < x.common[second]:
+				second = bit
 			}
 		}
-		if rarest < 0 { // the mask takes every filter
-			x.file(m, binKey{kind: ofAnyMessage})
-			f := m.filings[len(m.filings)-1]
-			f.generation = generation
+		if rarest >= 0 {
+			x.masks[rarest].add(m, generation, second)
 			continue
 		}
-		x.masks[rarest].add(m, generation)
+		x.file(m, binKey{kind: ofAnyMessage}) // the mask takes every filter
+		m.filings[len(m.filings)-1].generation = generation
 	}
 }
 
@@ -138,7 +147,7 @@ func (x *matchIndex) remove(m *match) {
 		b := f.bin
 		last := b.filings[len(b.filings)-1]
 		b.filings[f.place], last.place = last, f.place
-		b.filings[len(b.filings)-1] = nil
+		b.filings[len(b.filings)-1] = filed{}
 		b.filings = b.filings[:len(b.filings)-1]
 		if len(b.filings) == 0 {
 			b.filings = nil
@@ -150,9 +159,9 @@ func (x *matchIndex) remove(m *match) {
 	m.filings = nil
 }
 
-func (b *bin) add(m *match, generation int) {
+func (b *bin) add(m *match, generation, second int) {
 	f := &filing{match: m, generation: generation, bin: b, place: len(b.filings)}
-	b.filings = append(b.filings, f)
+	b.filings = append(b.filings, filed{f, second})
 	m.filings = append(m.filings, f)
 }
 
@@ -182,22 +191,25 @@ func (x *matchIndex) collect(src *Conn, m *Message, found []*Conn) []*Conn {
 	}
 	for i := 0; i < len(filter); i += 8 {
 		for word := binary.LittleEndian.Uint64(filter[i:]); word != 0; word &= word - 1 {
-			b := &x.masks[i*8+bits.TrailingZeros64(word)]
-			found = b.collect(src, m, generation, found)
+			for _, f := range x.masks[i*8+bits.TrailingZeros64(word)].filings {
+				if f.second >= 0 && filter[f.second/8]&(1<<(f.second%8)) == 0 {
+					continue
+				}
+				if f.concerns(generation) && f.match.takes(src, nil, m) {
+					found = append(found, f.match.conn)
+				}
+			}
 		}
 	}
 	return found
 }
 
 func (x *matchIndex) look(key binKey, src *Conn, m *Message, found []*Conn) []*Conn {
-	if b := x.bins[key]; b != nil {
-		_, generation := m.Bloom()
-		return b.collect(src, m, generation, found)
+	b := x.bins[key]
+	if b == nil {
+		return found
 	}
-	return found
-}
-
-func (b *bin) collect(src *Conn, m *Message, generation uint64, found []*Conn) []*Conn {
+	_, generation := m.Bloom()
 	for _, f := range b.filings {
 		if f.concerns(generation) && f.match.takes(src, nil, m) {
 			found = append(found, f.match.conn)

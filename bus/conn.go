@@ -17,16 +17,17 @@ import (
 // The order of the fields matters: a broadcast goes through many connections, and those fields that it
 // touches in each are together.
 type Conn struct {
-	bus       *Bus
-	id        ID
-	limits    *Limits
-	receiver  Receiver
-	flags     ConnFlags
-	uid       uint32
-	wants     atomic.Uint32 // Parts of messages that it wants; changed with Bus.mu held for writing
-	mark      uint64        // the last broadcast that was queued here; guarded by Bus.mu
-	acceptFDs bool
-	tellOwn   bool
+	bus         *Bus
+	id          ID
+	limits      *Limits
+	receiver    Receiver
+	flags       ConnFlags
+	uid         uint32
+	wants       atomic.Uint32 // Parts of messages that it wants; changed with Bus.mu held for writing
+	mark        uint64        // the last broadcast that was queued here; guarded by Bus.mu
+	acceptFDs   bool
+	tellOwn     bool
+	tellDropped bool
 
 	mu    sync.Mutex
 	queue queue

@@ -33,6 +33,7 @@ type ConnConfig struct {
 	UID         uint32   // whose it is: as proved by the transport, never as claimed by the peer
 	AcceptFDs   bool     // the peer can take file descriptors
 	TellOwn     bool     // the peer is told by NameAcquired and NameLost what happens to its own names
+	TellDropped bool     // the peer is told by MessagesDropped, if no other message follows, that some were lost
 	Limits      *Limits  // shared by many connections, never changed; nil is DefaultLimits
 	Receiver    Receiver // not nil
 	Description string
@@ -104,6 +105,7 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 		flags:       config.Flags,
 		acceptFDs:   config.Flags&FlagAcceptFDs != 0,
 		tellOwn:     config.TellOwn,
+		tellDropped: config.TellDropped,
 		limits:      config.Limits,
 		receiver:    config.Receiver,
 		description: config.Description,

@@ -22,6 +22,9 @@ const (
 	ReplyDead
 	// ReplyTimeout tells a caller that OldOwner, whom it had called, did not answer in time.
 	ReplyTimeout
+	// MessagesDropped tells a connection that broadcasts or signals for it were lost, of which
+	// there is a count: see [Conn.TakeDropped]. It is in nobody's queue; Dequeue makes it.
+	MessagesDropped
 )
 
 // A Notification is what the bus itself has to say: about names and ids to everyone who subscribed,

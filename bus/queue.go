@@ -123,7 +123,9 @@ func (c *Conn) drop(dst *Conn) {
 func (c *Conn) dropLocked(dst *Conn) {
 	dst.queue.dropped++
 	dst.queue.untold++
-	c.touch(dst)
+	if dst.tellDropped {
+		c.touch(dst)
+	}
 }
 
 // Flush wakes the receivers of everything that c sent since the last Flush. Only the goroutine that
@@ -140,7 +142,8 @@ func (c *Conn) Flush() {
 // oldest among them first, and appends them to dst, as far as its capacity goes. The caller owns
 // them and has to give each back with [Conn.Delivered]. When there is nothing it returns dst as it
 // was, and the next message will cause a Wake. What an activator holds for others is not in its
-// queue.
+// queue. If messages were dropped behind the last one, there is a notification of that, for those
+// whose ConnConfig asks for it.
 func (c *Conn) Dequeue(dst []*Message) []*Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,9 +168,20 @@ func (c *Conn) Dequeue(dst []*Message) []*Message {
 		dst = q.takeRanked(dst, q.head < len(q.messages))
 	}
 	if len(dst) == before && q.head == len(q.messages) && q.ranked == nil {
+		if c.tellDropped && q.untold > 0 && len(dst) < cap(dst) {
+			return append(dst, q.tellDropped(c))
+		}
 		q.woken = false
 	}
 	return dst
+}
+
+// tellDropped makes the notification that messages were dropped. c.mu is held.
+func (q *queue) tellDropped(c *Conn) *Message {
+	m := &Message{Dst: c.id, Notification: &Notification{Kind: MessagesDropped}, uid: busUID}
+	m.account()
+	q.ledger.add(q.ledger.entry(m.uid), m)
+	return m
 }
 
 // takeRanked appends messages of other priorities than 0 to dst, as far as its capacity goes; with
@@ -228,8 +242,7 @@ type QueueStats struct {
 }
 
 // TakeDropped returns how many broadcasts and signals were lost, for lack of space in the queue,
-// since it was called last. It is for whoever delivers, who tells the peer. A loss causes a Wake even
-// if there is nothing in the queue: the last call should be after Dequeue has returned nothing.
+// since it was called last. It is for whoever delivers, who tells the peer with the next message.
 func (c *Conn) TakeDropped() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
