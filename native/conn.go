@@ -11,8 +11,7 @@ import (
 	"github.com/kdbus-go/kdbus/transport"
 )
 
-// conn is one native peer. It implements transport.Protocol: all methods but Encode and Drained are
-// for the goroutine that has the peer's turn.
+// conn is one native peer. It implements transport.Protocol: all methods but Encode are for the goroutine that has the peer's turn.
 type conn struct {
 	server *Server
 	peer   *transport.Peer

@@ -24,6 +24,9 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	switch {
 	case answers:
 		h.Cmd, h.Tag = abi.CmdSend, call.tag
+	case m.Notification != nil && m.Notification.Kind == bus.MessagesDropped:
+		c.encodeDropped(e)
+		return
 	case m.Notification != nil && notification(m.Notification).Type == 0:
 		return // of no interest but to D-Bus 1 peers
 	default:
@@ -48,9 +51,8 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	}
 }
 
-// Drained is called when there was nothing in the queue. Messages may have been dropped that nobody
-// has told the peer of.
-func (c *conn) Drained(e *transport.Encoding) {
+// encodeDropped says that messages were dropped, and nothing else.
+func (c *conn) encodeDropped(e *transport.Encoding) {
 	h := abi.FrameHeader{Size: abi.FrameHeaderSize, Cmd: abi.CmdRecv}
 	if c.putDropped(&h) {
 		e.Head(h.Append)

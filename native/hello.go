@@ -34,6 +34,7 @@ func (c *conn) hello(r *request, h *abi.Hello) error {
 		Flags:       bus.ConnFlags(h.Flags),
 		Limits:      limitsOf(h.PoolSize),
 		Description: h.Description,
+		TellDropped: true,
 		Wants:       bus.Parts(h.AttachFlagsRecv) & bus.PartsMetadata,
 		AttachSend:  meta.Kinds(h.AttachFlagsSend),
 		Fake:        fakeData(h),
