@@ -28,6 +28,7 @@ type queue struct {
 	held     []*Message // for whoever takes the name over, at an activator
 	dropped  uint64     // broadcasts and signals lost for lack of space
 	untold   uint64     // the part of dropped that TakeDropped has not returned yet
+	noted    bool       // there was a MessagesDropped for all of untold
 }
 
 // how says what becomes of a message that finds no space.
@@ -123,6 +124,7 @@ func (c *Conn) drop(dst *Conn) {
 func (c *Conn) dropLocked(dst *Conn) {
 	dst.queue.dropped++
 	dst.queue.untold++
+	dst.queue.noted = false
 	if dst.tellDropped {
 		c.touch(dst)
 	}
@@ -168,19 +170,22 @@ func (c *Conn) Dequeue(dst []*Message) []*Message {
 		dst = q.takeRanked(dst, q.head < len(q.messages))
 	}
 	if len(dst) == before && q.head == len(q.messages) && q.ranked == nil {
-		if c.tellDropped && q.untold > 0 && len(dst) < cap(dst) {
-			return append(dst, q.tellDropped(c))
+		if c.tellDropped && q.untold > 0 && !q.noted && len(dst) < cap(dst) {
+			return append(dst, c.noteDropped())
 		}
 		q.woken = false
 	}
 	return dst
 }
 
-// tellDropped makes the notification that messages were dropped. c.mu is held.
-func (q *queue) tellDropped(c *Conn) *Message {
-	m := &Message{Dst: c.id, Notification: &Notification{Kind: MessagesDropped}, uid: busUID}
+// noteDropped makes the notification that messages were dropped. c.mu is held.
+func (c *Conn) noteDropped() *Message {
+	m := c.notify(c.id, 0, Notification{Kind: MessagesDropped})
+	m.uid = busUID
 	m.account()
+	q := &c.queue
 	q.ledger.add(q.ledger.entry(m.uid), m)
+	q.noted = true
 	return m
 }
 
