@@ -6,7 +6,7 @@ import (
 )
 
 // workerCommand makes this test program be a worker.
-var workerCommand = []string{"/proc/self/exe", "worker"}
+var workerCommand = []string{Self, "worker"}
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand[1] {

@@ -17,6 +17,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Self is the program that runs, as the first word of a command, whatever its file is called by
+// now. What is started by it shows up under the name that we were started by.
+const Self = "/proc/self/exe"
+
+// newCommand prepares a command, which is killed when ctx is done.
+func newCommand(ctx context.Context, command []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	if command[0] == Self {
+		cmd.Args[0] = os.Args[0]
+	}
+	return cmd
+}
+
 // startOn starts cmd with an affinity: the processes it makes, and a Go program's idea
 // of how many CPUs there are, follow from it. A nil cpus means all that we may use.
 //
@@ -61,7 +74,7 @@ type worker struct {
 func startWorker(ctx context.Context, command []string, cpus *unix.CPUSet, j job, side *os.File) (*worker, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &worker{role: j.Role, cancel: cancel}
-	w.cmd = exec.CommandContext(ctx, command[0], command[1:]...)
+	w.cmd = newCommand(ctx, command)
 	// Go would interrupt the one goroutine by a signal every 10 ms.
 	w.cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	w.cmd.Stderr = &w.stderr

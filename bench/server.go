@@ -132,7 +132,7 @@ func (s *server) startPrinting(ctx context.Context, cpus *unix.CPUSet, command [
 
 // run starts the process of the bus with side as file descriptor 3.
 func (s *server) run(cpus *unix.CPUSet, command []string, side *os.File) error {
-	s.cmd = exec.Command(command[0], command[1:]...)
+	s.cmd = newCommand(context.Background(), command) // stop ends it
 	s.cmd.Dir = s.dir
 	s.cmd.Stderr = &s.stderr
 	s.cmd.ExtraFiles = []*os.File{side}

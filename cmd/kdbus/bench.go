@@ -95,8 +95,8 @@ only of a bus that had fewer connections so far.`,
 
 // complete fills in what follows from the flags together.
 func (o *benchOptions) complete(cmd *cobra.Command) error {
-	o.Worker = []string{"/proc/self/exe", "bench", "worker"}
-	o.Kdbus = []string{"/proc/self/exe", "daemon"}
+	o.Worker = []string{bench.Self, "bench", "worker"}
+	o.Kdbus = []string{bench.Self, "daemon"}
 	if !o.compare {
 		if cmd.Flags().Changed("against") {
 			return fmt.Errorf("--against is only for --compare")
