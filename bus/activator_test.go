@@ -1,0 +1,377 @@
+package bus_test
+
+import (
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/kdbus-go/kdbus/bus"
+)
+
+func activator(name string) func(*bus.ConnConfig) {
+	return func(c *bus.ConnConfig) { c.Flags, c.ActivatorName = bus.FlagActivator, name }
+}
+
+// noAutoStart makes a message that must not start its receiver.
+func noAutoStart(m *bus.Message) *bus.Message {
+	m.Flags |= bus.NoAutoStart
+	return m
+}
+
+func callName(name string, cookie uint64) *bus.Message {
+	m := call(bus.ToName, cookie)
+	m.DstName = name
+	return m
+}
+
+func TestActivatorHoldsMessagesForTheOwnerToCome(t *testing.T) {
+	b := newBus(t)
+	client, service := b.connect(), b.connect()
+	a := b.connect(native, activator(example))
+	wakes := a.wakes
+	client.mustPost(toName(example, "one"))
+	client.mustPost(callName(example, 7))
+	urgent := toName(example, "urgent")
+	urgent.Extra = &bus.Extra{Priority: -1}
+	client.mustPost(urgent)
+	fd, closed := pipe(t)
+	carrying := toName(example, "carrying")
+	carrying.FDs = []int{fd}
+	client.mustPost(carrying)
+	expectError(t, client.post(noAutoStart(toName(example, "x"))), bus.ErrInactive)
+	a.expect()
+	if s := a.QueueStats(); s.Held != 4 || s.Messages != 0 || s.FDs != 1 || a.wakes == wakes {
+		t.Errorf("%+v, %d wakes", s, a.wakes-wakes)
+	}
+
+	service.mustAcquire(example, 0)
+	service.expect("1: urgent", "1: one", "1: call 7", "1: carrying")
+	if !closed() {
+		t.Error("the descriptor is still open")
+	}
+	if s := a.QueueStats(); s.Held != 0 || s.Bytes != 0 || s.FDs != 0 {
+		t.Errorf("%+v", s)
+	}
+	service.mustPost(reply(client.ID(), 7))
+	client.expect("2: reply 7")
+	client.mustPost(noAutoStart(toName(example, "two")))
+	service.expect("1: two")
+}
+
+func TestMessagesThatAnOwnerHasNotTakenReturnToTheActivator(t *testing.T) {
+	b := newBus(t)
+	client, first, second := b.connect(), b.connect(), b.connect()
+	a := b.connect(native, activator(example))
+	first.mustAcquire(example, 0)
+	first.mustAcquire("com.example.Other", 0)
+	client.mustPost(callName(example, 1))
+	first.expect("1: call 1")
+	first.sleep()
+	client.mustPost(callName(example, 2))
+	client.mustPost(toName("com.example.Other", "to another name"))
+	client.mustPost(to(first.ID(), "to the id"))
+	client.mustPost(toName(example, "by name"))
+	first.leave()
+	client.expect("ReplyDead 1 of 2")
+	if s := a.QueueStats(); s.Held != 2 {
+		t.Errorf("%+v", s)
+	}
+	client.mustPost(toName(example, "later"))
+	second.mustAcquire(example, 0)
+	second.expect("1: call 2", "1: by name", "1: later")
+	second.mustPost(reply(client.ID(), 2))
+	client.expect("3: reply 2")
+}
+
+func TestActivatorHasTheNameWhenNobodyElseHas(t *testing.T) {
+	b := newBus(t)
+	p, q := b.connect(tellOwn), b.connect()
+	watching := b.connect(native)
+	for _, kind := range []bus.ChangeKind{bus.NameAdd, bus.NameRemove, bus.NameChange} {
+		watching.match(bus.Match{Changes: []bus.Change{{Kind: kind, Old: bus.AnyID, New: bus.AnyID}}})
+	}
+	p.forget()
+	var a *peer
+	inspect := func(t *testing.T, want *peer, wantDBus *peer) {
+		t.Helper()
+		var got *bus.Conn
+		if c, err := p.Inspect(0, example); err == nil {
+			got = c
+		}
+		if want == nil && got != nil || want != nil && got != want.Conn {
+			t.Errorf("the owner is %v", name(got))
+		}
+		if got := p.Lookup(example); wantDBus == nil && got != nil || wantDBus != nil && got != wantDBus.Conn {
+			t.Errorf("the owner, as D-Bus has it, is %v", name(got))
+		}
+		names, _ := p.ListNames()
+		if slices.Contains(names, example) != (wantDBus != nil) {
+			t.Errorf("names as D-Bus has them: %q", names)
+		}
+		if owners := p.ListOwners(example); (len(owners) > 0) != (wantDBus != nil) {
+			t.Errorf("owners as D-Bus has them: %v", owners)
+		}
+	}
+	steps := []struct {
+		name string
+		do   func()
+		want string
+		own  string
+	}{
+		{"an activator comes", func() { a = b.connect(native, activator(example)) }, "0>4", ""},
+		{"somebody takes the name", func() { p.mustAcquire(example, 0) }, "4>1", "NameAcquired"},
+		{"another one waits", func() { q.mustAcquire(example, 0) }, "", ""},
+		{"it gives it back", func() { expectError(t, p.ReleaseName(example), 0); p.Flush() }, "1>2", "NameLost"},
+		{"so does the next", func() { q.leave() }, "2>4", ""},
+		{"the activator leaves", func() { a.leave() }, "4>0", ""},
+		{"somebody takes the name", func() { p.mustAcquire(example, 0) }, "0>1", "NameAcquired"},
+		{"an activator comes", func() { a = b.connect(native, activator(example)) }, "", ""},
+		{"the activator leaves", func() { a.leave() }, "", ""},
+	}
+	owners := [][2]**peer{{&a, nil}, {&p, &p}, {&p, &p}, {&q, &q}, {&a, nil}, {nil, nil}, {&p, &p}, {&p, &p}, {&p, &p}}
+	for i, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			step.do()
+			var want []string
+			if step.want != "" {
+				want = append(want, "NameChanged com.example.Name "+step.want)
+			}
+			if diff := cmp.Diff(want, watching.take()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if got := strings.Join(p.take(), " "); !strings.HasPrefix(got, step.own) || step.own == "" && got != "" {
+				t.Errorf("the owner was told %q", got)
+			}
+			get := func(p **peer) *peer {
+				if p == nil {
+					return nil
+				}
+				return *p
+			}
+			inspect(t, get(owners[i][0]), get(owners[i][1]))
+		})
+	}
+}
+
+func TestActivatorDoesNothingElse(t *testing.T) {
+	b := newBus(t)
+	p := b.connect()
+	a := b.connect(native, activator(example))
+	_, acquire := a.AcquireName("com.example.Other", 0)
+	_, claim := a.ClaimName(example, bus.Queue)
+	tests := []struct {
+		name string
+		err  error
+		want syscall.Errno
+	}{
+		{"send", a.post(to(p.ID(), "x")), bus.ErrUnsupported},
+		{"broadcast", a.post(to(bus.Broadcast, "x")), bus.ErrUnsupported},
+		{"acquire", acquire, bus.ErrUnsupported},
+		{"claim", claim, bus.ErrUnsupported},
+		{"release", a.ReleaseName(example), bus.ErrUnsupported},
+		{"match", a.AddMatch(bus.Match{}, false), bus.ErrUnsupported},
+		{"be sent to by id", p.post(to(a.ID(), "x")), bus.ErrNoSuchConn},
+		{"be sent a signal", p.post(func() *bus.Message { m := signal(bus.ToName, "x"); m.DstName = example; return m }()), 0},
+		{"get answers", a.Deliver(&bus.Message{Answer: true, Payload: [][]byte{[]byte("answer")}}), 0},
+	}
+	a.Flush()
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) { expectError(t, test.err, test.want) })
+	}
+	a.expect("0: answer")
+	if s := a.QueueStats(); s.Held != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestActivatorMayBeRefused(t *testing.T) {
+	b := newBusWithPolicy(t, &rules{deny: map[string]bool{"own 2 " + example: true}})
+	first, denied, second := b.introduce(native, activator(example)), b.introduce(native, activator(example)), b.introduce(native, activator(example))
+	expectError(t, first.Hello(), 0)
+	expectError(t, denied.Hello(), bus.ErrDenied)
+	expectError(t, second.Hello(), bus.ErrExists)
+	for _, p := range []*peer{denied, second} {
+		p.leave()
+	}
+	if c, err := first.Inspect(0, example); err != nil || c != first.Conn {
+		t.Errorf("%v, %v", c, err)
+	}
+	tests := []struct {
+		name   string
+		config bus.ConnConfig
+		want   syscall.Errno
+	}{
+		{"without a name", bus.ConnConfig{Flags: bus.FlagActivator}, bus.ErrInvalid},
+		{"a name without an activator", bus.ConnConfig{ActivatorName: example}, bus.ErrInvalid},
+		{"activator and monitor", bus.ConnConfig{Flags: bus.FlagActivator | bus.FlagMonitor, ActivatorName: example}, bus.ErrInvalid},
+		{"monitor and policy holder", bus.ConnConfig{Flags: bus.FlagPolicyHolder | bus.FlagMonitor}, bus.ErrInvalid},
+		{"policy holder without such a policy", bus.ConnConfig{Flags: bus.FlagPolicyHolder}, bus.ErrUnsupported},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.config.Receiver = &peer{bus: b}
+			_, err := b.Endpoint().Connect(test.config)
+			expectError(t, err, test.want)
+		})
+	}
+}
+
+func TestCallsThatAnActivatorHoldsEndWithIt(t *testing.T) {
+	b := newBus(t)
+	client := b.connect()
+	a := b.connect(native, activator(example))
+	client.mustPost(callName(example, 1))
+	a.leave()
+	client.expect("ReplyDead 1 of 2")
+	expectError(t, client.post(callName(example, 2)), bus.ErrNoSuchName)
+}
+
+func TestCallsThatTheOwnerCannotTakeEnd(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*bus.ConnConfig)
+		call   func() *bus.Message
+	}{
+		{"no space", limited(bus.Limits{Quota: bus.Quota{Bytes: 1, Fair: true}, MaxNames: 1}), func() *bus.Message { return callName(example, 1) }},
+		{"no descriptors", refuseFDs, func() *bus.Message { return withFDs(callName(example, 1), 1) }},
+		{"no payload of D-Bus 1", wanting(0), func() *bus.Message {
+			m := nativeMessage(bus.ToName, &maker{})
+			m.DstName, m.Flags, m.Cookie = example, bus.ExpectReply, 1
+			return m
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBus(t)
+			client, service := b.connect(), b.connect(test.change)
+			b.connect(native, activator(example))
+			client.mustPost(test.call())
+			service.mustAcquire(example, 0)
+			service.expect()
+			client.expect("ReplyDead 1 of 3")
+			if n := service.TakeDropped(); n != 1 {
+				t.Errorf("%d lost, want 1", n)
+			}
+			if n := client.PendingCalls(); n != 0 {
+				t.Errorf("%d calls wait", n)
+			}
+		})
+	}
+}
+
+func TestActivatorTakesForItselfWhatItHolds(t *testing.T) {
+	b := newBus(t)
+	client := b.connect()
+	a := b.connect(native, activator(example))
+	for _, text := range []string{"one", "two", "three"} {
+		client.mustPost(toName(example, text))
+	}
+	var got []string
+	for batch := a.DequeueHeld(make([]*bus.Message, 0, 2)); len(batch) > 0; batch = a.DequeueHeld(make([]*bus.Message, 0, 2)) {
+		for _, m := range batch {
+			got = append(got, describe(m))
+		}
+		a.Delivered(batch)
+	}
+	if diff := cmp.Diff([]string{"1: one", "1: two", "1: three"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if s := a.QueueStats(); s.Held != 0 || s.Bytes != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// holder is a Policy that connections hold entries of.
+type holder struct {
+	rules
+	held []string
+}
+
+func (h *holder) Hold(c *bus.Conn) error {
+	if c.UID() != 0 {
+		return &bus.Error{Errno: bus.ErrDenied, Detail: "not root"}
+	}
+	h.held = append(h.held, c.UniqueName())
+	return nil
+}
+
+func (h *holder) Forget(c *bus.Conn) { h.held = append(h.held, "-"+c.UniqueName()) }
+
+func TestPolicyHolder(t *testing.T) {
+	policy := &holder{}
+	b := newBusWithPolicy(t, policy)
+	holding := func(c *bus.ConnConfig) { c.Flags = bus.FlagPolicyHolder }
+	p := b.connect(native, holding, ofUser(0))
+	q := b.introduce(native, holding, ofUser(1))
+	expectError(t, q.Hello(), bus.ErrDenied)
+	expectError(t, p.post(to(q.ID(), "x")), bus.ErrUnsupported)
+	q.leave()
+	p.leave()
+	if diff := cmp.Diff([]string{":1.1", "-:1.1"}, policy.held); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Whatever owners come and go, every message to the name is taken by one of them, once; those of one client in the order sent.
+func TestNoMessageToAnActivatedNameIsLost(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := newBus(t)
+		client := b.connect()
+		b.connect(native, activator(example))
+		services := []*peer{b.connect(), b.connect(native)}
+		for _, p := range services {
+			p.sleep()
+		}
+		sent, taken := uint64(0), uint64(0)
+		take := func(p *peer, space int) {
+			batch := p.Dequeue(make([]*bus.Message, 0, space))
+			for _, m := range batch {
+				if taken++; m.Cookie != taken {
+					t.Fatalf("got message %d, want %d", m.Cookie, taken)
+				}
+				if m.Flags&bus.ExpectReply != 0 {
+					p.mustPost(reply(client.ID(), m.Cookie))
+				}
+			}
+			p.Delivered(batch)
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"send": func(t *rapid.T) {
+				sent++
+				m := toName(example, "x")
+				m.Cookie = sent
+				if rapid.Bool().Draw(t, "call") {
+					m = callName(example, sent)
+				}
+				client.mustPost(m)
+			},
+			"acquire": func(t *rapid.T) {
+				rapid.SampledFrom(services).Draw(t, "service").mustAcquire(example, bus.DoNotQueue)
+			},
+			"release": func(t *rapid.T) {
+				p := rapid.SampledFrom(services).Draw(t, "service")
+				p.ReleaseName(example)
+				p.Flush()
+			},
+			"take": func(t *rapid.T) {
+				take(rapid.SampledFrom(services).Draw(t, "service"), rapid.IntRange(1, 3).Draw(t, "space"))
+			},
+		})
+		last := services[0]
+		for _, p := range services {
+			p.ReleaseName(example)
+		}
+		last.mustAcquire(example, 0)
+		take(last, 1<<10)
+		if taken != sent {
+			t.Fatalf("%d of %d messages were taken", taken, sent)
+		}
+		if n := client.PendingCalls(); n != 0 {
+			t.Fatalf("%d calls wait", n)
+		}
+	})
+}
