@@ -150,7 +150,15 @@ func (a *authConversation) line() (string, error) {
 		if len(a.rest) > maxAuthLine {
 			return "", errors.New("what listens there is no D-Bus server: it sends lines without end")
 		}
-		n, fds, err := a.socket.receive(a.buf[:], nil)
+		var n int
+		var fds []int
+		var err error
+		if e := a.socket.await(func() bool {
+			n, fds, err = a.socket.receive(a.buf[:], nil, 0)
+			return n > 0 || err != nil
+		}); e != nil {
+			err = e
+		}
 		closeFDs(fds)
 		if err != nil {
 			return "", fmt.Errorf("the bus hung up while authenticating user %d: %w", os.Geteuid(), err)

@@ -2,22 +2,15 @@ package kdbus_test
 
 import (
 	"context"
-	"encoding/hex"
-	"os"
-	"strconv"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
-	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus"
-	"github.com/kdbus-go/kdbus/address"
-	"github.com/kdbus-go/kdbus/wire"
 )
 
 // The benchmarks run on a bus in a process of its own; client and service are in this one, and
-// allocations are theirs. godbus is there to compare with, and "raw" is what the same costs
-// without a library: a blocking socket and messages made in advance.
+// allocations are theirs. godbus is there to compare with.
 
 func BenchmarkCall(b *testing.B) {
 	b.Run("kdbus", func(b *testing.B) {
@@ -63,55 +56,6 @@ func BenchmarkClient(b *testing.B) {
 			}
 		}
 	})
-}
-
-func BenchmarkClientRaw(b *testing.B) {
-	a, err := address.ParseOne(startBusProcess(b))
-	if err != nil {
-		b.Fatal(err)
-	}
-	name, err := a.UnixName()
-	if err != nil {
-		b.Fatal(err)
-	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
-		b.Fatal(err)
-	}
-	buf := make([]byte, 4096)
-	exchange := func(out []byte) []byte {
-		if _, err := unix.Write(fd, out); err != nil {
-			b.Fatal(err)
-		}
-		n, err := unix.Read(fd, buf)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return buf[:n]
-	}
-	call := func(member string, args ...any) []byte {
-		m := wire.Message{Header: wire.Header{Type: wire.TypeMethodCall, Serial: 1, Destination: "org.freedesktop.DBus",
-			Path: "/org/freedesktop/DBus", Interface: "org.freedesktop.DBus", Member: member}}
-		if err := m.SetBody(args...); err != nil {
-			b.Fatal(err)
-		}
-		out, err := m.Append(nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return out
-	}
-	exchange([]byte("\x00AUTH EXTERNAL " + hex.EncodeToString([]byte(strconv.Itoa(os.Getuid()))) + "\r\n"))
-	exchange(append([]byte("BEGIN\r\n"), call("Hello")...))
-	out := call("GetNameOwner", "org.freedesktop.DBus")
-	b.ReportAllocs()
-	for b.Loop() {
-		exchange(out)
-	}
 }
 
 // BenchmarkParallelCalls has 64 calls in flight on one connection.

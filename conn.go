@@ -36,6 +36,8 @@ type Conn struct {
 	closed sync.Once
 	done   chan struct{} // closed when the connection is lost or being closed
 	ended  chan struct{} // closed when nothing of it runs any more
+	turn   turn
+	slow   atomic.Bool // the last answer took longer than callers wait in the kernel
 
 	mu      sync.Mutex
 	err     error // why there can be no more calls
@@ -124,15 +126,22 @@ func (c *Conn) fail(err error) {
 	c.transport.close()
 }
 
-// read is the goroutine that receives.
+// read is the goroutine that receives what no caller does.
 func (c *Conn) read() {
-	for {
-		m, err := c.transport.receive()
-		if err != nil {
-			c.fail(explainLoss(err))
-			break
+	var lost error
+	err := c.transport.await(func() bool {
+		if !c.turn.takeOrKnock() {
+			return false
 		}
-		c.route(m)
+		lost = c.receive(0)
+		return lost != nil
+	})
+	if lost == nil {
+		lost = err
+	}
+	c.fail(explainLoss(lost))
+	if c.turn.takeOrKnock() {
+		_ = c.receive(0) // it drops what belongs to no message; so does who has the turn
 	}
 	c.cancel()
 	c.names.end()
@@ -140,6 +149,59 @@ func (c *Conn) read() {
 	c.handlers.stop()
 	close(c.ended)
 }
+
+// receive routes all that is there, after waiting for some patience, and ends the turn, which its
+// caller has. After an error it is nobody's any more.
+func (c *Conn) receive(patience time.Duration) error {
+	for {
+		m, err := c.transport.receive(patience)
+		switch {
+		case err != nil:
+			c.transport.drop()
+			return err
+		case m != nil:
+			c.route(m)
+			patience = 0
+		case c.turn.end():
+			return nil
+		default:
+			patience = 0
+		}
+	}
+}
+
+// patience is how long a caller waits for its answer in the kernel before it leaves receiving to
+// the goroutine that is there for it. An answer that comes sooner saves two changes of goroutines.
+// It is short, as the caller does not look at its context meanwhile, and keeps a processor from
+// other goroutines until Go's scheduler notices; but not shorter than a tick of the kernel, as
+// then the timer of the processor would have to be set, which costs more than is saved.
+const patience = 5 * time.Millisecond
+
+// exchange sends a call and waits a little for what comes, which may be the answer. It does
+// nothing if that is not to be expected, if somebody else receives, or if there is no room to
+// send: who waits for that must not have the turn.
+func (c *Conn) exchange(m *outgoing, p *pendingCall) (sent bool) {
+	if c.slow.Load() || len(m.fds) > 0 || !c.turn.take() {
+		return false
+	}
+	c.transport.expect()
+	wait := patience
+	if err := c.transport.send(ended, m); err != nil {
+		wait = 0
+	}
+	if err := c.receive(wait); err != nil {
+		c.fail(explainLoss(err))
+	}
+	c.slow.Store(len(p.answer) == 0)
+	return wait > 0
+}
+
+// ended is a context that has ended: it lets nobody wait.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 func explainLoss(err error) error {
 	switch {
@@ -150,8 +212,8 @@ func explainLoss(err error) error {
 	}
 }
 
-// route hands a message to whom it is for. It runs on the goroutine that receives, and never
-// waits.
+// route hands a message to whom it is for. It runs on the goroutine that receives, whichever that
+// is, and never waits.
 func (c *Conn) route(m *Message) {
 	if c.monitored(m) {
 		return
@@ -234,12 +296,16 @@ func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Mes
 	if err = c.err; err == nil {
 		c.pending[serial] = p
 	}
+	alone := len(c.pending) == 1
 	c.mu.Unlock()
 	if err != nil {
 		m.release()
 		return nil, err
 	}
-	err = c.transport.send(ctx, m)
+	// Of several callers none waits in the kernel: what the others have to do comes first.
+	if !alone || !c.exchange(m, p) {
+		err = c.transport.send(ctx, m)
+	}
 	m.release()
 	if err != nil {
 		c.forget(serial, p)
@@ -251,6 +317,10 @@ func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Mes
 // wait waits for the answer to a call that was sent.
 func (c *Conn) wait(ctx context.Context, serial uint32, p *pendingCall) (*Message, error) {
 	var reply *Message
+	if c.slow.Load() {
+		begin := time.Now()
+		defer func() { c.slow.Store(time.Since(begin) > patience) }()
+	}
 	if done := ctx.Done(); done == nil {
 		reply = <-p.answer
 	} else {

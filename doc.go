@@ -49,6 +49,11 @@
 // sent, senders wait too, as long as their context lets them. A nil error means that the message
 // is on its way, not that it has arrived.
 //
+// Whoever calls while no other call of the connection waits for its answer receives that itself,
+// in the kernel: it comes without a change of goroutines. After a few milliseconds, or if the
+// last answer took longer than that, the goroutine that receives does. A context that ends ends
+// a call within that time.
+//
 // Messages go out in the order in which the functions that send them were called, as far as
 // there is one. Signals of one sender are in a subscription in the order sent; an answer is
 // handed out after the signals that came before it are in their queues. Nothing is queued without

@@ -67,9 +67,7 @@ func (h *handlers) add(m *Message) {
 // refuse answers a call that nobody will handle. The goroutine that receives must not wait for
 // room to answer, so there is no answer when the way out is full too.
 func (h *handlers) refuse(m *Message) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	h.conn.answer(ctx, m, nil, &Error{Name: ErrLimitsExceeded.Name,
+	h.conn.answer(ended, m, nil, &Error{Name: ErrLimitsExceeded.Name,
 		Message: fmt.Sprintf("%d calls already wait to be handled", cap(h.queue))})
 	m.discard()
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,8 +13,15 @@ import (
 	"github.com/kdbus-go/kdbus/kdbustest"
 )
 
-// busProcess, in the environment, makes the test program a bus and nothing else.
-const busProcess = "KDBUS_TEST_BUS_PROCESS"
+// In the environment, these make the test program something else and nothing more: a bus, a
+// peer of the bus at the address given that answers another, or one that calls.
+const (
+	busProcess     = "KDBUS_TEST_BUS_PROCESS"
+	serviceProcess = "KDBUS_TEST_SERVICE_PROCESS"
+	servicePeer    = "KDBUS_TEST_SERVICE_PEER"
+	callerProcess  = "KDBUS_TEST_CALLER_PROCESS"
+	peerKind       = "KDBUS_TEST_PEER_KIND"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(busProcess) != "" {
@@ -21,6 +29,18 @@ func TestMain(m *testing.M) {
 		fmt.Println(kdbustest.Start(&t).Address())
 		io.Copy(io.Discard, os.Stdin) // until who started it is done or dead
 		t.end()
+		return
+	}
+	if address := os.Getenv(serviceProcess); address != "" {
+		if err := runService(os.Getenv(peerKind), address, os.Getenv(servicePeer)); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if address := os.Getenv(callerProcess); address != "" {
+		if err := runCaller(os.Getenv(peerKind), address); err != nil {
+			log.Fatal(err)
+		}
 		return
 	}
 	code := m.Run()
@@ -32,8 +52,22 @@ func TestMain(m *testing.M) {
 // processors as it does in life. It ends with the benchmark.
 func startBusProcess(b *testing.B) (address string) {
 	b.Helper()
+	return startProcess(b, busProcess+"=1").line(b)
+}
+
+// process is this program once more, as something else.
+type process struct {
+	*os.Process
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// startProcess starts this program with more in the environment. At the end of the benchmark its
+// standard input ends, and it is waited for.
+func startProcess(b *testing.B, env ...string) *process {
+	b.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), busProcess+"=1")
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = b.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -50,7 +84,13 @@ func startBusProcess(b *testing.B) (address string) {
 		in.Close()
 		cmd.Wait()
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
+	return &process{cmd.Process, in, bufio.NewReader(out)}
+}
+
+// line returns the next line that the process prints.
+func (p *process) line(b *testing.B) string {
+	b.Helper()
+	line, err := p.out.ReadString('\n')
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,7 +70,7 @@ func TestWriterKeepsMessagesWholeAndInOrder(t *testing.T) {
 	var fds []int
 	buf := make([]byte, 50_000)
 	for received := 0; received < senders*each; {
-		n, got, err := b.receive(buf, nil)
+		n, got, err := b.receive(buf, nil, time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
