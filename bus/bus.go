@@ -3,6 +3,7 @@ package bus
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"sync"
 
 	"github.com/kdbus-go/kdbus/meta"
@@ -70,7 +71,8 @@ type Bus struct {
 	peaks   Stats
 }
 
-// NewBus makes a bus. It lives as long as somebody holds it.
+// NewBus makes a bus. It lives as long as somebody holds it. It panics if the size of bloom filters
+// is not one that BloomParameter allows.
 func (d *Domain) NewBus(config Config) *Bus {
 	var guid [16]byte
 	rand.Read(guid[:])
@@ -86,6 +88,9 @@ func (d *Domain) NewBus(config Config) *Bus {
 	}
 	if b.config.Bloom == (BloomParameter{}) {
 		b.config.Bloom = DefaultBloom
+	}
+	if size := b.config.Bloom.Size; size == 0 || size%8 != 0 || size > MaxBloomSize {
+		panic(fmt.Sprintf("bus: bloom filters of %d bytes: not a multiple of 8 from 8 to %d", size, MaxBloomSize))
 	}
 	b.attach = meta.AllKinds
 	for _, permits := range []*meta.Kinds{d.config.Attach, config.Attach} {

@@ -42,7 +42,6 @@ const (
 	ErrTooManyCalls   = syscall.EMLINK        // too many calls of this connection wait for replies
 	ErrTooManyNames   = syscall.E2BIG         // the connection has as many names as it may
 	ErrNotUnique      = syscall.ENOTUNIQ      // a message to many that can only be one to one
-	ErrBusy           = syscall.EBUSY         // something is still queued
 	ErrExists         = syscall.EEXIST        // somebody else has it
 	ErrInactive       = syscall.EADDRNOTAVAIL // nobody has the name but its activator, which the message must not wake
 	ErrMoved          = syscall.EREMCHG       // the name belongs to another connection than the one given
