@@ -1,7 +1,6 @@
 package native
 
 import (
-	"io"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -11,11 +10,13 @@ import (
 	"github.com/kdbus-go/kdbus/transport"
 )
 
-// conn is one native peer. It implements transport.Protocol: all methods but Encode are for the goroutine that has the peer's turn.
+// conn is one native peer. It implements transport.Protocol: all methods but Encode are for the
+// goroutine that has the peer's turn.
 type conn struct {
 	server *Server
 	peer   *transport.Peer
 	bus    *bus.Conn // nil before HELLO
+	left   bool      // BYEBYE was said
 	calls  syncCalls
 }
 
@@ -55,8 +56,7 @@ type request struct {
 	free  func()       // gives raw back, if not nil
 	kept  bool         // raw has been kept: somebody else calls free
 	later bool         // something else will answer
-	after func() error // follows the answer
-	leave bool         // the connection ends with the answer
+	after func() error // follows the answer; an error ends the connection
 }
 
 // Frame implements transport.Protocol.
@@ -95,10 +95,7 @@ func (c *conn) finish(r *request, err error) error {
 			return err
 		}
 	}
-	switch {
-	case r.leave:
-		return io.EOF
-	case r.after != nil:
+	if r.after != nil {
 		return r.after()
 	}
 	return nil
@@ -119,6 +116,8 @@ func (c *conn) run(r *request) error {
 		return refusef(syscall.EBADFD, "%v before HELLO", r.Cmd)
 	case c.bus != nil && r.Cmd == abi.CmdHello:
 		return refusef(syscall.EBADFD, "HELLO was said before")
+	case c.left:
+		return refusef(syscall.ENOTCONN, "BYEBYE was said before")
 	case len(r.fds) > 0 && r.Cmd != abi.CmdSend:
 		return refusef(syscall.EINVAL, "%v does not take file descriptors", r.Cmd)
 	}

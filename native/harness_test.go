@@ -275,3 +275,21 @@ func pipeEnd(t testing.TB) int {
 }
 
 func putU64(b []byte, v uint64) { binary.NativeEndian.PutUint64(b, v) }
+
+// stuff fills the queue, and the socket, of a client that does not read.
+func (w *world) stuff(slow, sender *nativetest.Client) {
+	w.t.Helper()
+	body := make([]byte, 50_000)
+	full := 0 // times that it was full, one after the other: the socket may have taken more meanwhile
+	for i := uint64(1); full < 100; i++ {
+		_, err := sender.Send(nativetest.Outgoing{Message: abi.Message{DstID: slow.ID, Cookie: i}, Body: body})
+		switch {
+		case errors.Is(err, syscall.ENOBUFS):
+			full++
+		case err != nil:
+			w.t.Fatal(err)
+		default:
+			full = 0
+		}
+	}
+}

@@ -3,6 +3,7 @@ package native
 import (
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"syscall"
 
@@ -60,11 +61,11 @@ func (c *conn) hello(r *request, h *abi.Hello) error {
 	}
 	// Nothing is sent to an activator, so that it can join before it is told.
 	r.after = nil
-	if err := conn.Hello(); err != nil {
-		r.leave = true
-		return err
+	err = conn.Hello()
+	if err != nil {
+		r.after = func() error { return io.EOF } // one cannot join twice
 	}
-	return nil
+	return err
 }
 
 // checkHello judges what takes knowledge of the bus.
@@ -135,13 +136,21 @@ var defaultLimits = bus.Limits{
 	MaxMatches: abi.MatchMax,
 }
 
-// byeBye takes the peer off the bus: kdbus.connection(7), "Termination of connections".
+// byeBye takes the peer off the bus: kdbus.connection(7), "Termination of connections". What waits is
+// what has not got into the peer's socket.
 func (c *conn) byeBye(r *request, _ *abi.ByeBye) error {
-	c.bus.Flush() // what the peer is still to be answered is not what it must read first
-	if n := c.bus.QueueStats().Messages; n > 0 {
-		return refusef(syscall.EBUSY, "%d messages wait to be received", n)
+	c.bus.Flush() // answers that are due are not what keeps the peer
+	if n := c.bus.QueueStats().Bytes; n > 0 {
+		return refusef(syscall.EBUSY, "messages of %d bytes wait to be received", n)
 	}
-	r.leave = true
+	r.after = func() error {
+		c.bus.Flush()
+		if c.bus.QueueStats().Bytes > 0 {
+			c.left = true // the peer goes when it has read the answer
+			return nil
+		}
+		return io.EOF
+	}
 	return nil
 }
 
