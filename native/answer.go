@@ -74,7 +74,12 @@ func (c *conn) deliver(h *abi.FrameHeader, body []byte) error {
 	m.Payload = m.pieces[:]
 	m.Message.Answer = true
 	defer m.Release()
-	if err := c.bus.Deliver(&m.Message); err != nil {
+	err := c.bus.Deliver(&m.Message)
+	if errors.Is(err, bus.ErrQueueFull) {
+		c.bus.Flush() // of many requests in one batch
+		err = c.bus.Deliver(&m.Message)
+	}
+	if err != nil {
 		return fmt.Errorf("answer %v: %w", h.Cmd, err)
 	}
 	return nil

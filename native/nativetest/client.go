@@ -174,7 +174,7 @@ func (c *Client) fill(n int) error {
 		c.socket.SetReadDeadline(time.Now().Add(Patience))
 		got, controlSize, _, _, err := c.socket.ReadMsgUnix(buf, control)
 		if err != nil {
-			if errors.Is(err, syscall.ECONNRESET) {
+			if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) {
 				return io.EOF
 			}
 			return err
