@@ -14,6 +14,7 @@ import (
 	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/native"
 	"github.com/kdbus-go/kdbus/native/nativetest"
+	"github.com/kdbus-go/kdbus/transport"
 )
 
 func TestHelloTellsWhatTheBusIs(t *testing.T) {
@@ -141,7 +142,18 @@ func TestByeByeWaitsForMessagesToBeRead(t *testing.T) {
 	w := newWorld(t)
 	slow, sender := w.join(func(h *abi.Hello) { h.PoolSize = 1 << 20 }), w.join()
 	w.stuff(slow, sender)
-	_, err := slow.Do(&abi.ByeBye{})
+	// Nothing is read before the bus has looked at BYEBYE, which is when it goes on to LIST.
+	bye, tag := slow.Request(abi.CmdByeBye, 0, 0, (&abi.ByeBye{}).Append(nil)...)
+	list, _ := slow.Request(abi.CmdList, abi.FrameQuiet, 0, (&abi.List{}).Append(nil)...)
+	if err := slow.Write(append(bye, list...)); err != nil {
+		t.Fatal(err)
+	}
+	peer := w.bus.Conn(bus.ID(slow.ID)).Peer().(*transport.Peer)
+	w.waitFor("BYEBYE to be refused", func() bool {
+		requests, _, _ := peer.Sent()
+		return requests == 3
+	})
+	_, err := slow.Answer(tag)
 	refuses(t, "BYEBYE with messages in the queue", err, syscall.EBUSY)
 	for {
 		_, err := slow.Do(&abi.ByeBye{}) // takes messages out of the socket

@@ -193,7 +193,11 @@ func TestDBusRuleAloneIsKeptWithThoseOfDBus(t *testing.T) {
 	rule := func(cookie uint64, flags abi.MatchFlags, text string) *abi.MatchAdd {
 		return &abi.MatchAdd{Cookie: cookie, Flags: flags, Rules: []abi.MatchRule{{Type: abi.ItemMatchRule, Name: text}}}
 	}
-	have := func() string { return fmt.Sprint(w.rules.added) }
+	have := func() string {
+		w.rules.mu.Lock()
+		defer w.rules.mu.Unlock()
+		return fmt.Sprint(w.rules.added)
+	}
 	w.do(c, rule(1, 0, "A"))
 	w.do(c, rule(2, 0, "B"))
 	if have() != "map[1:A 2:B]" {

@@ -118,7 +118,9 @@ func (c *Client) Write(b []byte, fds ...int) error {
 		if err != nil {
 			return err
 		}
-		b = b[n:]
+		if b = b[n:]; len(b) == 0 {
+			return nil
+		}
 	}
 	_, err := c.socket.Write(b)
 	return err
