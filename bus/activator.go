@@ -6,7 +6,7 @@ import (
 )
 
 // An activator stands in for the owner of a name as long as there is none: kdbus.connection(7),
-// kdbus.name(7). What is sent to the name is held at the activator, and wakes it. When somebody
+// kdbus.name(7). What is sent to the name is held at the activator, who is told. When somebody
 // takes the name, what the activator holds for it goes there. When the name comes back, so do those
 // messages to it that its owner has not taken out of its queue, for the next one.
 
@@ -64,6 +64,7 @@ func (c *Conn) DequeueHeld(dst []*Message) []*Message {
 	n := min(len(q.held), cap(dst)-len(dst))
 	dst = append(dst, q.held[:n]...)
 	q.held = slices.Delete(q.held, 0, n)
+	q.news = q.news && len(q.held) > 0
 	return dst
 }
 
@@ -90,7 +91,7 @@ func (c *Conn) extract(n *name) (found []*Message) {
 	for q.ranked.len() > 0 {
 		all = append(all, q.ranked.pop())
 	}
-	q.messages, q.head, q.ranked, q.held = nil, 0, nil, nil
+	q.messages, q.head, q.ranked, q.held, q.news = nil, 0, nil, nil, false
 	for _, m := range all {
 		switch {
 		case m.Extra == nil:

@@ -32,7 +32,6 @@ func TestActivatorHoldsMessagesForTheOwnerToCome(t *testing.T) {
 	b := newBus(t)
 	client, service := b.connect(), b.connect()
 	a := b.connect(native, activator(example))
-	wakes := a.wakes
 	client.mustPost(toName(example, "one"))
 	client.mustPost(callName(example, 7))
 	urgent := toName(example, "urgent")
@@ -41,12 +40,16 @@ func TestActivatorHoldsMessagesForTheOwnerToCome(t *testing.T) {
 	fd, closed := pipe(t)
 	carrying := toName(example, "carrying")
 	carrying.FDs = []int{fd}
+	a.sleep()
 	client.mustPost(carrying)
 	expectError(t, client.post(noAutoStart(toName(example, "x"))), bus.ErrInactive)
-	a.expect()
-	if s := a.QueueStats(); s.Held != 4 || s.Messages != 0 || s.FDs != 1 || a.wakes == wakes {
-		t.Errorf("%+v, %d wakes", s, a.wakes-wakes)
+	const told = "MessagesHeld " + example
+	a.expect(told, told, told)
+	if s := a.QueueStats(); s.Held != 4 || s.Messages != 0 || s.FDs != 1 {
+		t.Errorf("%+v", s)
 	}
+	a.wakeUp()
+	a.expect(told)
 
 	service.mustAcquire(example, 0)
 	service.expect("1: urgent", "1: one", "1: call 7", "1: carrying")

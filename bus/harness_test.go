@@ -253,6 +253,8 @@ func describe(m *bus.Message) string {
 		return fmt.Sprintf("NameLost %s", n.Name)
 	case bus.ReplyDead:
 		return fmt.Sprintf("ReplyDead %d of %d", m.ReplyCookie, n.OldOwner)
+	case bus.MessagesHeld:
+		return "MessagesHeld " + n.Name
 	case bus.MessagesDropped:
 		return "MessagesDropped"
 	case bus.ReplyTimeout:

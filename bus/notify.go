@@ -25,6 +25,10 @@ const (
 	// MessagesDropped tells a connection that broadcasts or signals for it were lost, of which
 	// there is a count: see [Conn.TakeDropped]. It is in nobody's queue; Dequeue makes it.
 	MessagesDropped
+	// MessagesHeld tells an activator that messages to Name, its name, wait for somebody to take it.
+	// It is in nobody's queue; Dequeue makes it. It comes again with each that is added, but once for
+	// all that came meanwhile.
+	MessagesHeld
 )
 
 // A Notification is what the bus itself has to say: about names and ids to everyone who subscribed,

@@ -29,6 +29,7 @@ type queue struct {
 	dropped  uint64     // broadcasts and signals lost for lack of space
 	untold   uint64     // the part of dropped that TakeDropped has not returned yet
 	noted    bool       // there was a MessagesDropped for all of untold
+	news     bool       // something was held since the last MessagesHeld
 }
 
 // how says what becomes of a message that finds no space.
@@ -77,6 +78,7 @@ func (q *queue) addExtra(m *Message, activator bool) {
 	switch {
 	case activator && m.Extra.via != nil:
 		q.held = append(q.held, m)
+		q.news = true
 	case m.Extra.Priority != 0:
 		if q.ranked == nil {
 			q.ranked = new(ranked)
@@ -143,9 +145,11 @@ func (c *Conn) Flush() {
 // Dequeue takes messages out of the queue, those with the lowest priority number first and the
 // oldest among them first, and appends them to dst, as far as its capacity goes. The caller owns
 // them and has to give each back with [Conn.Delivered]. When there is nothing it returns dst as it
-// was, and the next message will cause a Wake. What an activator holds for others is not in its
-// queue. If messages were dropped behind the last one, there is a notification of that, for those
-// whose ConnConfig asks for it.
+// was, and the next message will cause a Wake.
+//
+// Behind the last message there may be one more, a notification that is made here: that messages
+// were dropped, if ConnConfig asks for it; or, for an activator, that messages are held, which
+// Dequeue does not give out.
 func (c *Conn) Dequeue(dst []*Message) []*Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,22 +174,28 @@ func (c *Conn) Dequeue(dst []*Message) []*Message {
 		dst = q.takeRanked(dst, q.head < len(q.messages))
 	}
 	if len(dst) == before && q.head == len(q.messages) && q.ranked == nil {
-		if c.tellDropped && q.untold > 0 && !q.noted && len(dst) < cap(dst) {
-			return append(dst, c.noteDropped())
+		switch {
+		case len(dst) == cap(dst):
+		case c.tellDropped && q.untold > 0 && !q.noted:
+			q.noted = true
+			return append(dst, c.note(Notification{Kind: MessagesDropped}))
+		case q.news:
+			q.news = false
+			return append(dst, c.note(Notification{Kind: MessagesHeld, Name: c.activates}))
+		default:
+			q.woken = false
 		}
-		q.woken = false
 	}
 	return dst
 }
 
-// noteDropped makes the notification that messages were dropped. c.mu is held.
-func (c *Conn) noteDropped() *Message {
-	m := c.notify(c.id, 0, Notification{Kind: MessagesDropped})
+// note makes a notification for c that is delivered at once. c.mu is held.
+func (c *Conn) note(n Notification) *Message {
+	m := c.notify(c.id, 0, n)
 	m.uid = busUID
 	m.account()
-	q := &c.queue
-	q.ledger.add(q.ledger.entry(m.uid), m)
-	q.noted = true
+	ledger := &c.queue.ledger
+	ledger.add(ledger.entry(m.uid), m)
 	return m
 }
 

@@ -3,7 +3,7 @@ package bus
 // A Quota limits what the receive queue of a connection holds for its senders, counted by the user
 // who sent. That is what keeps a receiver that does not read from costing anybody but its senders.
 //
-// With Fair the rule is kdbus's: half of Bytes stays with the owner of the queue, and a user may
+// With Fair the rule is kdbus's: half of Bytes is the owner's, for what it asks the bus, and a user may
 // hold a third of what the other users have left of the other half. Users who come first are
 // favoured, but there is always something left for the next one. Without it each user may fill the
 // queue up to Bytes, and a message is taken as long as that limit has not been reached before it,
@@ -48,7 +48,7 @@ func (l *ledger) entry(uid uint32) *usage {
 // charge enters a message, or says which limit it would break.
 func (l *ledger) charge(q *Quota, m *Message) error {
 	u := l.entry(m.uid)
-	if err := u.check(q, l.total, m); err != nil {
+	if err := l.check(u, q, m); err != nil {
 		l.forget(u)
 		return err
 	}
@@ -70,12 +70,11 @@ func (l *ledger) add(u *usage, m *Message) {
 	l.peak = max(l.peak, l.total)
 }
 
-func (u *usage) check(q *Quota, total int, m *Message) error {
+func (l *ledger) check(u *usage, q *Quota, m *Message) error {
 	size, fds := m.Size(), len(m.FDs)
 	if q.Fair {
-		free := q.Bytes/2 - total
-		if free < 0 || (free+u.bytes)/3-u.bytes < size {
-			return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue, a third of what other users have left there", u.uid, u.bytes)
+		if err := l.checkFair(u, q.Bytes/2, size); err != nil {
+			return err
 		}
 	} else if u.bytes >= q.Bytes {
 		return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue (limit %d)", u.uid, u.bytes, q.Bytes)
@@ -89,6 +88,27 @@ func (u *usage) check(q *Quota, total int, m *Message) error {
 	}
 	if m.Extra != nil && len(m.Extra.Memfds) > 0 {
 		return u.checkMemfds(q, len(m.Extra.Memfds))
+	}
+	return nil
+}
+
+// checkFair checks the rule of Fair. half is what senders have, and what the owner has, for the bus's
+// answers to it.
+func (l *ledger) checkFair(u *usage, half, size int) error {
+	if u.uid == busUID {
+		if u.bytes+size > half {
+			return errorf(ErrQueueFull, "answers of the bus of %d bytes already wait in the queue", u.bytes)
+		}
+		return nil
+	}
+	free := half - l.total
+	for i := range l.users {
+		if l.users[i].uid == busUID {
+			free += l.users[i].bytes
+		}
+	}
+	if free < 0 || (free+u.bytes)/3-u.bytes < size {
+		return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue, a third of what other users have left there", u.uid, u.bytes)
 	}
 	return nil
 }

@@ -174,6 +174,9 @@ type held struct {
 	size, fds int
 }
 
+// theBus is who the bus's own answers are from: an account of its own.
+const theBus = 1<<32 - 1
+
 // account is a receive queue as the naive see it: a list of what is in it, counted anew each time.
 type account struct {
 	quota   bus.Quota
@@ -197,12 +200,19 @@ func (a *account) sum(of func(held) bool) (bytes, msgs, fds int) {
 func (a *account) verdict(h held) error {
 	total, _, _ := a.sum(func(held) bool { return true })
 	bytes, msgs, fds := a.sum(func(other held) bool { return other.uid == h.uid })
+	answers, _, _ := a.sum(func(other held) bool { return other.uid == theBus })
 	q := a.quota
-	// kdbus: of the half that is not the owner's, less what the others hold, a user may hold a third.
-	if q.Fair && (total > q.Bytes/2 || bytes+h.size > (q.Bytes/2-total+bytes)/3) {
+	// kdbus: half is the owner's, for what the bus answers; of the other half, less what the others hold, a user may
+	// hold a third.
+	half, total := q.Bytes/2, total-answers
+	switch {
+	case q.Fair && h.uid == theBus && answers+h.size > half:
 		return bus.ErrQueueFull
-	}
-	if !q.Fair && bytes >= q.Bytes || q.Messages > 0 && msgs+1 > q.Messages {
+	case q.Fair && h.uid != theBus && (total > half || bytes+h.size > (half-total+bytes)/3):
+		return bus.ErrQueueFull
+	case !q.Fair && bytes >= q.Bytes:
+		return bus.ErrQueueFull
+	case q.Messages > 0 && msgs+1 > q.Messages && h.uid != theBus:
 		return bus.ErrQueueFull
 	}
 	if h.fds > 0 && fds+h.fds > q.FDs {
@@ -232,7 +242,12 @@ func (a *account) receive(h held, droppable bool) error {
 
 func drawQuota(t *rapid.T) bus.Quota {
 	if rapid.Bool().Draw(t, "fair") {
-		return bus.Quota{Fair: true, Bytes: rapid.IntRange(0, 20_000).Draw(t, "bytes"), Messages: 256, FDs: 16}
+		return bus.Quota{
+			Fair:     true,
+			Bytes:    rapid.IntRange(0, 20_000).Draw(t, "bytes"),
+			Messages: rapid.SampledFrom([]int{256, 3}).Draw(t, "messages"),
+			FDs:      16,
+		}
 	}
 	return bus.Quota{
 		Bytes:    rapid.IntRange(0, 5_000).Draw(t, "bytes"),
@@ -273,7 +288,7 @@ func (q *quotaTest) send(t *rapid.T) {
 	}
 	uid := sender.UID()
 	if sender == q.receiver {
-		uid = 1<<32 - 1 // an account of the bus's own
+		uid = theBus
 	}
 	h := held{text, uid, q.overhead + len(text), len(m.FDs)}
 	want := q.account.receive(h, droppable)
