@@ -66,6 +66,10 @@ type Rule interface {
 	Needs() Parts
 }
 
+// MaxMaskGenerations is how many generations a bloom mask may have. There has never been a second
+// one; the limit bounds for how long a match keeps others from the bus when it is added.
+const MaxMaskGenerations = 64
+
 // match is a Match as it is kept.
 type match struct {
 	conn    *Conn
@@ -83,6 +87,8 @@ func (c *Conn) AddMatch(m Match, replace bool) error {
 	for _, mask := range m.Masks {
 		if n := uint64(len(mask)); n == 0 || n%size != 0 {
 			return errorf(ErrBloomSize, "the bloom mask has %d bytes, on this bus it must have %d for each generation", n, size)
+		} else if n/size > MaxMaskGenerations {
+			return errorf(ErrBloomSize, "the bloom mask has %d generations, more than %d", n/size, MaxMaskGenerations)
 		}
 		words := make([]uint64, len(mask)/8)
 		for i := range words {

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -185,6 +186,8 @@ func TestMatchesAreAddedAndRemovedByCookie(t *testing.T) {
 		{"replace by what is already there", replace(mask(1, 4)), 0, []int{3, 4}},
 		{"mask that is too short", add(bus.Match{Masks: [][]byte{make([]byte, size-8)}}), bus.ErrBloomSize, []int{3, 4}},
 		{"mask that is too long", add(bus.Match{Masks: [][]byte{make([]byte, size+8)}}), bus.ErrBloomSize, []int{3, 4}},
+		{"mask of too many generations", add(bus.Match{Masks: [][]byte{make([]byte, size*65)}}), bus.ErrBloomSize, []int{3, 4}},
+		{"mask of many generations", replace(bus.Match{Cookie: 1, Masks: [][]byte{bytes.Repeat(filterOf(4), 64)}}), 0, []int{3, 4}},
 		{"mask of nothing", replace(bus.Match{Cookie: 1, Masks: [][]byte{{}}}), bus.ErrBloomSize, []int{3, 4}},
 		{"remove", remove(1), 0, []int{3}},
 		{"remove again", remove(1), bus.ErrNoSuchMatch, []int{3}},
