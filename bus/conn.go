@@ -9,13 +9,13 @@ import (
 	"github.com/kdbus-go/kdbus/meta"
 )
 
-// A Conn is one peer on a bus. The methods that act for the peer (Hello, Send, Deliver,
-// AcquireName, ReleaseName, EditMatches, BecomeMonitor, Flush, Close) are for one goroutine at a
-// time, the one that drives the connection; what they queued is handed over by Flush. The others
-// are safe for concurrent use.
+// A Conn is one peer on a bus. The methods that act for the peer (Hello, Send, SendToBus, Deliver,
+// AcquireName, ClaimName, ReleaseName, EditMatches, BecomeMonitor, Flush, Close) are for one
+// goroutine at a time, the one that drives the connection; what they queued is handed over by
+// Flush. The others are safe for concurrent use.
 //
-// The order of the fields matters: a broadcast goes through many connections, and those fields that it
-// touches in each are together.
+// The order of the fields matters: a broadcast goes through many connections, and what it touches in
+// each is together.
 type Conn struct {
 	bus         *Bus
 	id          ID
