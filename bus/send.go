@@ -279,8 +279,9 @@ func (c *Conn) toBus(m *Message, eavesdropped bool) (missing Parts, err error) {
 // sent to a connection does not keep it from asking the bus.
 const busUID = 1<<32 - 1
 
-// Deliver queues a message of the bus itself for c, such as an answer. An error means that c's peer
-// does not read what it asked for. The caller keeps its reference.
+// Deliver queues a message of the bus itself for c, such as an answer of its driver, or what the
+// front-end answers on its own account ([Message].Answer). An error means that c's peer does not
+// read what it asked for. The caller keeps its reference.
 func (c *Conn) Deliver(m *Message) error {
 	m.Src = FromBus
 	m.Dst = c.id
