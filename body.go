@@ -5,9 +5,11 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -17,6 +19,15 @@ type outgoing struct {
 	body   []byte
 	head   []byte // scratch of the transport
 	fds    []int  // duplicates, owned by the message until the transport takes them
+
+	// command is what is sent to a native bus in place of a message. The serial identifies its
+	// answer, which is the answer to a call. Quiet: there is none unless it fails.
+	command abi.Command
+	quiet   bool
+
+	kmsg     abi.Message // scratch of the native transport
+	bloom    []byte      // likewise
+	deadline time.Time   // of a call, after which nobody waits for the answer; zero if there is none
 }
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
@@ -34,7 +45,8 @@ func (m *outgoing) release() {
 	if cap(m.body) > 64<<10 {
 		m.body = nil
 	}
-	*m = outgoing{body: m.body[:0], head: m.head[:0], fds: m.fds[:0]}
+	*m = outgoing{body: m.body[:0], head: m.head[:0], fds: m.fds[:0],
+		bloom: m.bloom[:0], kmsg: abi.Message{Payload: m.kmsg.Payload[:0], FDs: m.kmsg.FDs[:0]}}
 	outgoings.Put(m)
 }
 
@@ -42,6 +54,14 @@ func closeFDs(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd)
 	}
+}
+
+// check judges whether the message can be sent.
+func (m *outgoing) check() error {
+	if m.command != nil {
+		return nil // by who made it
+	}
+	return m.header.Check()
 }
 
 // setBody makes values the body. An *os.File is sent as a duplicate of its descriptor: it

@@ -11,10 +11,14 @@ import (
 	"github.com/kdbus-go/kdbus/kdbustest"
 )
 
-// kinds are the buses that the tests run on: ours in this process, and with the build tag
-// conformance dbus-daemon too.
+// kinds are the buses that the tests run on: ours in this process, natively and by D-Bus 1, and
+// with the build tag conformance dbus-daemon too.
 var kinds = map[string]func(testing.TB) (address string){
-	"kdbus": func(t testing.TB) string { return kdbustest.Start(t).Address() },
+	"native": func(t testing.TB) string { return kdbustest.Start(t).Address() },
+	"D-Bus 1": func(t testing.TB) string {
+		t.Setenv("KDBUS", "0")
+		return kdbustest.Start(t).Address()
+	},
 }
 
 // onEachBus runs a test on a bus of each kind.

@@ -128,7 +128,7 @@ func TestErrorsKeepTheirNames(t *testing.T) {
 }
 
 func TestCallsThatCannotBeMadeSayWhy(t *testing.T) {
-	client, _, obj := serveEcho(t, kinds["kdbus"](t))
+	client, _, obj := serveEcho(t, kinds["native"](t))
 	for _, test := range []struct {
 		obj    kdbus.Object
 		method string

@@ -29,6 +29,7 @@ type Conn struct {
 	registry  registry
 	name      string
 	serial    atomic.Uint32
+	dropped   atomic.Uint64 // by the bus
 
 	// ctx is that of the methods of exported objects.
 	ctx    context.Context
@@ -49,12 +50,12 @@ type Conn struct {
 	subs     subscriptions
 }
 
-func newConn(t transport, d *Dialer) *Conn {
+// newConn returns a connection that lacks its transport and its registry.
+func newConn(d *Dialer) *Conn {
 	c := &Conn{
-		transport: t,
-		done:      make(chan struct{}),
-		ended:     make(chan struct{}),
-		pending:   make(map[uint32]*pendingCall),
+		done:    make(chan struct{}),
+		ended:   make(chan struct{}),
+		pending: make(map[uint32]*pendingCall),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.handlers.init(c, d)
@@ -63,6 +64,17 @@ func newConn(t transport, d *Dialer) *Conn {
 
 // Name returns the unique name of the connection, such as ":1.42".
 func (c *Conn) Name() string { return c.name }
+
+// Native reports whether the connection speaks the native protocol; otherwise it is D-Bus 1. The
+// difference is metadata, cheap large messages, and that [Conn.Dropped] can count.
+func (c *Conn) Native() bool {
+	_, native := c.transport.(*frames)
+	return native
+}
+
+// Dropped returns how many signals the bus did not have room for, and so dropped instead of
+// sending them here. Whose they were, nobody knows. A D-Bus 1 bus does not tell: then it is 0.
+func (c *Conn) Dropped() uint64 { return c.dropped.Load() }
 
 // Done returns a channel that is closed when the connection is lost or closed.
 func (c *Conn) Done() <-chan struct{} { return c.done }
@@ -270,7 +282,7 @@ func mayAnswer(sender, dest string) bool {
 func (c *Conn) send(ctx context.Context, m *outgoing) error {
 	defer m.release()
 	m.header.Serial = c.nextSerial()
-	if err := m.header.Check(); err != nil {
+	if err := m.check(); err != nil {
 		return err
 	}
 	return c.transport.send(ctx, m)
@@ -282,7 +294,7 @@ func (c *Conn) send(ctx context.Context, m *outgoing) error {
 func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Message, error) {
 	serial := c.nextSerial()
 	m.header.Serial = serial
-	err := m.header.Check()
+	err := m.check()
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -290,6 +302,7 @@ func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Mes
 		m.release()
 		return nil, err
 	}
+	m.deadline, _ = ctx.Deadline()
 	p := pendingCalls.Get().(*pendingCall)
 	p.dest, p.hook = m.header.Destination, hook
 	c.mu.Lock()

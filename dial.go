@@ -5,7 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 
+	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/address"
 )
 
@@ -18,6 +23,15 @@ type Dialer struct {
 	// QueuedCalls is how many incoming calls may wait for one of the Handlers; 0 means 1024.
 	// What comes when all places are taken is answered with the error LimitsExceeded.
 	QueuedCalls int
+	// Metadata is what the bus is to tell of the senders of messages, see [Message.Metadata]. What
+	// nobody asks for is not even looked up. A bus that speaks D-Bus 1 tells nothing.
+	Metadata abi.AttachFlags
+	// Description tells people what the connection is for: up to 63 letters, digits, '_', and
+	// within also '-' and '.'; by default the name of the program. On D-Bus 1 it is not used.
+	Description string
+	// DBus1 has the connection speak D-Bus 1, even if the bus can do more. KDBUS=0 in the
+	// environment does so, and kdbus=0 on the command line of the kernel.
+	DBus1 bool
 }
 
 const (
@@ -97,14 +111,29 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := d.negotiate(ctx, s, a.GUID()); err != nil {
+	native, err := d.negotiate(ctx, s, a.GUID())
+	if err != nil {
 		s.close()
 		return nil, err
 	}
-	c := newConn(newStream(s), d)
-	c.registry = busObject{c.Object(busName, busPath)}
+	var c *Conn
+	var join func() error
+	if native {
+		c = newConn(d)
+		frames := newFrames(s, func(n uint64) { c.dropped.Add(n) })
+		c.transport, c.registry = frames, &nativeBus{busObject: busObject{c.Object(busName, busPath)}}
+		join = func() error { return c.hello(ctx, frames, d) }
+	} else {
+		c = newConn(d)
+		bus := c.Object(busName, busPath)
+		c.transport, c.registry = newStream(s), busObject{bus}
+		join = func() (err error) {
+			c.name, err = Call[string](ctx, bus, busName+".Hello")
+			return err
+		}
+	}
 	go c.read()
-	if c.name, err = Call[string](ctx, c.registry.(busObject).object, busName+".Hello"); err != nil {
+	if err = join(); err != nil {
 		c.fail(ErrClosed)
 		<-c.ended
 		return nil, fmt.Errorf("the bus did not answer Hello: %w", err)
@@ -112,12 +141,32 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 	return c, nil
 }
 
-// negotiate authenticates, until ctx ends.
-func (d *Dialer) negotiate(ctx context.Context, s *socket, guid string) error {
+// negotiate authenticates, until ctx ends, and says whether the bus speaks the native protocol.
+func (d *Dialer) negotiate(ctx context.Context, s *socket, guid string) (native bool, err error) {
 	stop := context.AfterFunc(ctx, s.shutdown)
-	err := authenticate(s, guid)
+	native, err = authenticate(s, guid, !d.DBus1 && os.Getenv("KDBUS") != "0" && !kernelSaysNo())
 	if !stop() && ctx.Err() != nil {
-		return ctx.Err()
+		return false, ctx.Err()
 	}
-	return err
+	return native, err
+}
+
+// kernelSaysNo reports whether the machine was started with kdbus=0.
+var kernelSaysNo = sync.OnceValue(func() bool {
+	line, err := os.ReadFile("/proc/cmdline")
+	return err == nil && slices.Contains(strings.Fields(string(line)), "kdbus=0")
+})
+
+// description returns what the connection is called.
+func (d *Dialer) description() string {
+	if d.Description != "" {
+		return d.Description
+	}
+	name := strings.Map(func(r rune) rune {
+		if r < 0x80 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.", r)) {
+			return r
+		}
+		return '_'
+	}, filepath.Base(os.Args[0]))
+	return strings.Trim(name[:min(len(name), abi.SysnameMaxLen)], "-.")
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/kdbus-go/kdbus/wire"
@@ -22,6 +23,17 @@ type Error struct {
 	// Body holds the values that follow Message, or all values if the first is not a string.
 	// Most errors have none.
 	Body []any
+
+	errno syscall.Errno // what a native bus said; 0 if it said nothing
+}
+
+// Unwrap returns the errno that a native bus has answered with, if the error is one of those: so
+// errors.Is finds it.
+func (e *Error) Unwrap() error {
+	if e.errno == 0 {
+		return nil
+	}
+	return e.errno
 }
 
 // NewError returns an error that exported methods can return; the message is formatted as by
@@ -79,7 +91,7 @@ var (
 
 // errorOf makes an Error of an error message. Nothing of it is part of the message.
 func errorOf(m *Message) *Error {
-	e := &Error{Name: strings.Clone(m.header.ErrorName)}
+	e := &Error{Name: strings.Clone(m.header.ErrorName), errno: m.errno}
 	values, err := m.Values()
 	if err != nil {
 		return e

@@ -303,7 +303,7 @@ func TestPeerIsEverywhere(t *testing.T) {
 }
 
 func TestValuesThatCannotBeExportedSayWhy(t *testing.T) {
-	c := dial(t, kinds["kdbus"](t))
+	c := dial(t, kinds["native"](t))
 	if err := c.Export("/twice", "a.b", &echo{}); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,6 +147,7 @@ func (m *Match) matches(msg *Message, sender string) bool {
 }
 
 func (m *Match) matchesArgs(msg *Message) bool {
+	defer runtime.KeepAlive(msg.mapping)
 	if wire.ValidateBody(msg.header.Order, msg.header.Signature, msg.body) != nil {
 		return false
 	}

@@ -1,10 +1,13 @@
 package kdbus
 
 import (
+	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -54,7 +57,9 @@ const (
 type Message struct {
 	header   wire.Header
 	raw      []byte // the message as it came, of which the strings of header are parts
-	body     []byte // part of raw
+	body     []byte // part of raw, or of mapping
+	mapping  *mapping
+	errno    syscall.Errno // of an error of a native bus
 	files    []*os.File
 	metadata *abi.Metadata
 }
@@ -97,10 +102,11 @@ func (m *Message) Signature() Signature { return Signature(m.header.Signature) }
 // a duplicate. Files nobody closes are closed when the garbage collector finds them.
 func (m *Message) Files() []*os.File { return m.files }
 
-// Metadata is what the bus says about the sender at the time of sending, or nil if it says
-// nothing. D-Bus 1 has no such thing; what is here was never taken from the sender's own word.
-// To ask a D-Bus 1 bus about a connection as it was when it connected, call
-// org.freedesktop.DBus.GetConnectionCredentials.
+// Metadata is what the bus says about the sender at the time of sending: as much of what
+// [Dialer.Metadata] asks for as the sender permits and the bus knows. It is nil if there is nothing,
+// and always nil where [Conn.Native] is false: D-Bus 1 has no such thing. What is here was never
+// taken from the sender's own word. [Conn.PeerMetadata] asks about a connection as it was when it
+// connected.
 func (m *Message) Metadata() *abi.Metadata { return m.metadata }
 
 // Decode stores the values of the body in what dst point to, one pointer for each value; see
@@ -108,6 +114,7 @@ func (m *Message) Metadata() *abi.Metadata { return m.metadata }
 // *os.File by giving a **os.File; inside a container it is a [UnixFD], an index into Files.
 // The error is a *wire.Error.
 func (m *Message) Decode(dst ...any) error {
+	defer runtime.KeepAlive(m.mapping)
 	if len(m.files) == 0 || !slices.ContainsFunc(dst, isFilePointer) {
 		return wire.Decode(m.header.Order, m.header.Signature, m.body, dst...)
 	}
@@ -143,6 +150,7 @@ func isFilePointer(v any) bool {
 
 // Values returns the values of the body; see [wire.Values] for their types.
 func (m *Message) Values() ([]any, error) {
+	defer runtime.KeepAlive(m.mapping)
 	return wire.Values(m.header.Order, m.header.Signature, m.body)
 }
 
@@ -160,6 +168,24 @@ func (m *Message) String() string {
 		}
 	}
 	return b.String()
+}
+
+// newMessage returns a message made of raw, which is copied unless it is owned.
+func newMessage(raw []byte, owned bool) *Message {
+	if owned {
+		return &Message{raw: raw}
+	}
+	m := messages.Get().(*Message)
+	m.raw = append(m.raw[:0], raw...)
+	return m
+}
+
+// takeFiles makes descriptors the files of the message.
+func (m *Message) takeFiles(fds []int) {
+	m.files = make([]*os.File, len(fds))
+	for i, fd := range fds {
+		m.files[i] = os.NewFile(uintptr(fd), fmt.Sprintf("descriptor %d from %s", i, m.header.Sender))
+	}
 }
 
 // parse reads the message in m.raw.
@@ -220,6 +246,10 @@ var messages = sync.Pool{New: func() any { return new(Message) }}
 // recycle gives the memory of a message back that nobody refers to any more, nor to a string
 // of it.
 func (m *Message) recycle() {
+	if m.mapping != nil {
+		m.mapping.release()
+		m.mapping, m.body = nil, nil
+	}
 	if len(m.files) > 0 || cap(m.raw) > maxRecycled {
 		return
 	}

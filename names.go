@@ -203,7 +203,7 @@ func (c *Conn) RequestName(ctx context.Context, name string, flags NameFlags) (*
 			c.names.remove(name)
 		}
 		if e := ctx.Err(); e != nil && errors.Is(err, e) {
-			c.Object(busName, busPath).Send(context.Background(), busName+".ReleaseName", name)
+			c.registry.abandonName(name)
 		}
 		return nil, fmt.Errorf("kdbus: request %s: %w", name, err)
 	case result == nameExists:

@@ -43,6 +43,10 @@ func (b busObject) releaseName(ctx context.Context, name string) error {
 	return call[uint32](ctx, b, "ReleaseName", nil, name)
 }
 
+func (b busObject) abandonName(name string) {
+	_ = b.object.Send(context.Background(), busName+".ReleaseName", name)
+}
+
 func (b busObject) nameOwner(ctx context.Context, name string, hook func(string, error)) error {
 	return call(ctx, b, "GetNameOwner", hook, name)
 }

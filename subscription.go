@@ -21,6 +21,7 @@ type Subscription struct {
 	match   Match
 	watched bool // the sender is a well-known name, the owner of which is known
 	dropped atomic.Uint64
+	before  uint64 // what the bus had dropped when it began
 
 	mu     sync.Mutex
 	queue  chan *Message
@@ -65,7 +66,7 @@ func newSubscription(c *Conn, match Match, queue int) *Subscription {
 	if queue <= 0 {
 		queue = defaultQueue
 	}
-	return &Subscription{conn: c, match: match, queue: make(chan *Message, queue)}
+	return &Subscription{conn: c, match: match, queue: make(chan *Message, queue), before: c.Dropped()}
 }
 
 // Messages returns the channel of messages. It is closed when the subscription is, and when the
@@ -86,8 +87,12 @@ func (s *Subscription) Next(ctx context.Context) (*Message, error) {
 	}
 }
 
-// Dropped returns how many messages were dropped so far because the queue was full.
-func (s *Subscription) Dropped() uint64 { return s.dropped.Load() }
+// Dropped returns how many messages may have been lost so far: those that were dropped because the
+// queue was full, and those that the bus has dropped since the subscription was made, each of
+// which can have been for any subscription of the connection ([Conn.Dropped]).
+func (s *Subscription) Dropped() uint64 {
+	return s.dropped.Load() + s.conn.Dropped() - s.before
+}
 
 // Err returns why there will be no more messages: nil if there may be, an error that wraps
 // [ErrClosed] if the subscription or connection was closed, else what happened to the connection.

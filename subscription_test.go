@@ -174,7 +174,9 @@ func TestFilesTravelAndBelongToTheReceiver(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		emit(t, sender, "/", "a.b.Take", "the file", w)
+		if err := sender.EmitTo(testContext(t), c.Name(), "/", "a.b.Take", "the file", w); err != nil {
+			t.Fatal(err)
+		}
 		w.Close()
 		for _, s := range subs {
 			var name string

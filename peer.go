@@ -1,0 +1,85 @@
+package kdbus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kdbus-go/kdbus/abi"
+)
+
+// PeerMetadata returns what the bus knows of the owner of a bus name: of the kinds asked for, those
+// that it has, as they were when the owner connected; a name without owner is
+// [ErrNameHasNoOwner]. The bus itself, org.freedesktop.DBus, stands for who started it.
+//
+// On D-Bus 1 that is GetConnectionCredentials: the kinds abi.AttachCreds (of which only UID and
+// EUID are known, others are abi.IDUnset), abi.AttachPIDs (only PID), abi.AttachAuxGroups
+// and abi.AttachSecLabel, as far as the bus tells them.
+func (c *Conn) PeerMetadata(ctx context.Context, name string, kinds abi.AttachFlags) (*abi.Metadata, error) {
+	m, err := c.registry.peerMetadata(ctx, name, kinds)
+	if err != nil {
+		return nil, fmt.Errorf("kdbus: metadata of %s: %w", name, err)
+	}
+	return m, nil
+}
+
+func (b *nativeBus) peerMetadata(ctx context.Context, name string, kinds abi.AttachFlags) (*abi.Metadata, error) {
+	var info abi.Info
+	var cmd abi.Command
+	var where func() (offset, size uint64)
+	if name == busName {
+		creator := &abi.BusCreatorInfo{AttachFlags: kinds}
+		cmd, where = creator, func() (uint64, uint64) { return creator.Offset, creator.InfoSize }
+	} else {
+		conn := &abi.ConnInfo{AttachFlags: kinds}
+		b.address(conn, name)
+		cmd, where = conn, func() (uint64, uint64) { return conn.Offset, conn.InfoSize }
+	}
+	err := b.object.conn.do(ctx, cmd, func(answer []byte, err error) error {
+		if err != nil {
+			return noOwner(err)
+		}
+		infos, err := infosOf(cmd, answer, where)
+		if err != nil {
+			return err
+		}
+		return info.Decode(infos)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &info.Metadata, nil
+}
+
+func (b busObject) peerMetadata(ctx context.Context, name string, kinds abi.AttachFlags) (*abi.Metadata, error) {
+	answer, err := Call[map[string]Variant](ctx, b.object, busName+".GetConnectionCredentials", name)
+	if err != nil {
+		if errors.Is(err, ErrServiceUnknown) {
+			err = noOwner(err)
+		}
+		return nil, err
+	}
+	m := new(abi.Metadata)
+	if uid, ok := answer["UnixUserID"].Value.(uint32); ok && kinds&abi.AttachCreds != 0 {
+		const unset = abi.IDUnset
+		m.Creds = abi.Creds{UID: uint64(uid), EUID: uint64(uid), SUID: unset, FSUID: unset,
+			GID: unset, EGID: unset, SGID: unset, FSGID: unset}
+		m.Has |= abi.AttachCreds
+	}
+	if pid, ok := answer["ProcessID"].Value.(uint32); ok && kinds&abi.AttachPIDs != 0 {
+		m.PIDs.PID = uint64(pid)
+		m.Has |= abi.AttachPIDs
+	}
+	if groups, ok := answer["UnixGroupIDs"].Value.([]uint32); ok && kinds&abi.AttachAuxGroups != 0 {
+		for _, g := range groups {
+			m.AuxGroups = append(m.AuxGroups, uint64(g))
+		}
+		m.Has |= abi.AttachAuxGroups
+	}
+	if label, ok := answer["LinuxSecurityLabel"].Value.([]byte); ok && kinds&abi.AttachSecLabel != 0 {
+		m.SecLabel = string(bytes.TrimRight(label, "\x00"))
+		m.Has |= abi.AttachSecLabel
+	}
+	return m, nil
+}
