@@ -192,7 +192,11 @@ func listNames(c *call) error {
 }
 
 func listActivatableNames(c *call) error {
-	return c.reply([]string{driverName})
+	names := []string{driverName}
+	for _, activator := range c.peer.conn.List(bus.ListActivators) {
+		names = append(names, activator.Name)
+	}
+	return c.reply(names)
 }
 
 func getNameOwner(c *call) error {

@@ -40,6 +40,9 @@ var errorNames = map[syscall.Errno]string{
 	bus.ErrNoFDs:         "NotSupported",
 	bus.ErrTooManyCalls:  "LimitsExceeded",
 	bus.ErrTooManyConns:  "LimitsExceeded",
+	bus.ErrInactive:      "NameHasNoOwner", // an activator's name, and NO_AUTO_START
+	bus.ErrUnsupported:   "NotSupported",
+	bus.ErrMoved:         "NameHasNoOwner",
 }
 
 // dbusError turns an error of the core about the message h into what its sender is told.

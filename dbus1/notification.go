@@ -32,7 +32,7 @@ func renderNotification(m *bus.Message) []byte {
 	var args []string
 	switch n.Kind {
 	case bus.NameChanged:
-		h.Member, args = "NameOwnerChanged", []string{n.Name, ownerName(n.OldOwner), ownerName(n.NewOwner)}
+		h.Member, args = "NameOwnerChanged", []string{n.Name, ownerName(n.OldOwner, n.OldFlags), ownerName(n.NewOwner, n.NewFlags)}
 	case bus.IDAdded:
 		h.Member, args = "NameOwnerChanged", []string{n.NewOwner.String(), "", n.NewOwner.String()}
 	case bus.IDRemoved:
@@ -68,9 +68,18 @@ func noReply(h *wire.Header, m *bus.Message, text string) []string {
 	return []string{text}
 }
 
-func ownerName(id bus.ID) string {
-	if id == 0 {
+// ownerName returns the owner of a name. An activator, which stands in for one that is not there, is
+// none to D-Bus.
+func ownerName(id bus.ID, flags uint64) string {
+	if id == 0 || bus.NameFlags(flags)&bus.ActivatorName != 0 {
 		return ""
 	}
 	return id.String()
+}
+
+// silent reports whether there is nothing in m that D-Bus has a word for: a name that passes between
+// nobody and an activator.
+func silent(m *bus.Message) bool {
+	n := m.Notification
+	return n != nil && n.Kind == bus.NameChanged && ownerName(n.OldOwner, n.OldFlags) == ownerName(n.NewOwner, n.NewFlags)
 }

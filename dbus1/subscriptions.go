@@ -26,6 +26,9 @@ func NewSubscriptions() *Subscriptions {
 
 // Collect implements bus.Index.
 func (s *Subscriptions) Collect(src, dst *bus.Conn, m *bus.Message, found []*bus.Conn) []*bus.Conn {
+	if silent(m) {
+		return found
+	}
 	view := viewOf(src, dst, m)
 	if view == nil {
 		return found
@@ -123,6 +126,9 @@ type monitorFilter []*MatchRule
 
 // Match implements bus.Filter.
 func (f monitorFilter) Match(src, dst *bus.Conn, m *bus.Message) bool {
+	if silent(m) {
+		return false
+	}
 	if len(f) == 0 {
 		return true
 	}
