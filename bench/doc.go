@@ -62,6 +62,7 @@
 //	  target     {bus, row, at_most or at_least, ratio, met}: a bound on the ratio to the bus
 //	             or, for kdbus itself, on the median; with the id of a row, on the ratio of
 //	             kdbus's median to its own in that row. ratio is there only then. met is absent
-//	             when there is nothing to judge, as the bus or the row was not measured
+//	             when there is nothing to judge, as the bus or the row was not measured, or
+//	             there is no bound
 //	failures     list of texts: what could not be measured and why
 package bench

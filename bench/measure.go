@@ -174,16 +174,29 @@ func broadcast(count int, native bool) func(context.Context, site) (map[string]f
 
 // connects measures how many connections per second can be made, one after the other.
 func connects(ctx context.Context, s site) (map[string]float64, error) {
-	connector, err := s.start(ctx, job{Role: "connector"}, nil)
+	return s.alone(ctx, job{Role: "connector"})
+}
+
+// alone lets one worker do its work, and returns what it reports.
+func (s site) alone(ctx context.Context, j job) (map[string]float64, error) {
+	w, err := s.start(ctx, j, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer connector.stop()
-	if err := connector.begin(ctx, nil); err != nil {
+	defer w.stop()
+	if err := w.begin(ctx, nil); err != nil {
 		return nil, err
 	}
-	r, err := connector.report(ctx)
+	r, err := w.report(ctx)
 	return r.Values, err
+}
+
+// speaksNative finds out whether the bus speaks the native protocol.
+func (s site) speaksNative(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, setupTime, fmt.Errorf("%w (%v)", errTimeout, setupTime))
+	defer cancel()
+	values, err := s.alone(ctx, job{Role: "prober"})
+	return values[valueNative] == 1, err
 }
 
 // memory measures by how much the bus grows with count connections that do nothing.

@@ -46,19 +46,6 @@ func newNative(memfd bool) *native {
 // errNotNative is that a bus does not speak the native protocol.
 var errNotNative = errors.New("the bus does not speak the native protocol")
 
-// speaksNative finds out whether the bus at a socket speaks the native protocol.
-func speaksNative(socket string) (bool, error) {
-	c, err := connect(socket, 4096, newNative(false))
-	if errors.Is(err, errNotNative) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	c.close()
-	return true, nil
-}
-
 // askNative is what to ask for a native connection with.
 var askNative = question{"NEGOTIATE_KDBUS 1", "AGREE_KDBUS 1"}
 

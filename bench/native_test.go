@@ -254,7 +254,7 @@ func TestNativeConnectionIsAskedFor(t *testing.T) {
 		}, false, "EMFILE: many"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := speaksNative(fakeBus(t, test.serve))
+			got, err := (site{worker: workerCommand, socket: fakeBus(t, test.serve)}).speaksNative(t.Context())
 			if got != test.want || (err != nil) != (test.err != "") {
 				t.Fatalf("speaks native: %v, %v; want %v", got, err, test.want)
 			}

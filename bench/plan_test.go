@@ -67,18 +67,24 @@ func TestNativeRowsAreComparedWithThoseOfTheirKind(t *testing.T) {
 		}
 	}
 	for _, mode := range []string{"pinned", "free"} {
+		short := func(atMost float64) Target { // too short to be judged where processes are free
+			if mode == "free" {
+				return Target{}
+			}
+			return Target{AtMost: atMost}
+		}
 		for _, test := range []struct {
 			row, to string
 			target  Target
 		}{
-			{"native.roundtrip.%.p50", "roundtrip.%.p50", Target{AtMost: 1}},
+			{"native.roundtrip.%.p50", "roundtrip.%.p50", short(1)},
 			{"native.inflight.%", "inflight.%", Target{AtLeast: 1}},
 			{"native.broadcast.1.%", "broadcast.1.%", Target{AtLeast: 1}},
 			{"native.broadcast.20.%", "broadcast.20.%", Target{AtLeast: 1}},
 			{"native.broadcast.200.%", "broadcast.200.%", Target{AtLeast: 1}},
-			{"native.payload.64KiB.%.p50", "payload.64KiB.%.p50", Target{AtMost: 1}},
+			{"native.payload.64KiB.%.p50", "payload.64KiB.%.p50", short(1)},
 			{"native.payload.1MiB.%.p50", "payload.1MiB.%.p50", Target{AtMost: 1}},
-			{"native.payload.64MiB.%.p50", "native.payload.128KiB.%.p50", Target{AtMost: 1.5}},
+			{"native.payload.64MiB.%.p50", "native.payload.128KiB.%.p50", short(1.5)},
 		} {
 			id := strings.ReplaceAll(test.row, "%", mode)
 			row := rows[id]

@@ -83,7 +83,7 @@ func TestConnectSaysWhyNot(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			socket := fakeBus(t, test.serve)
-			_, err := connect(socket, 4096, dbus1{})
+			_, err := startWorker(t.Context(), workerCommand, nil, job{Role: "caller", Socket: socket}, nil)
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), socket) {
 				t.Errorf("error is %v, want one with %q and the socket", err, test.want)
 			}

@@ -75,7 +75,7 @@ type Values struct {
 
 // Target is what is asked of our bus in a row: a bound on the ratio of its median to
 // that of another bus, or to its own in another row, or, when Bus is ours and Row empty,
-// on the median itself.
+// on the median itself. Without a bound there is only something to compare with.
 type Target struct {
 	Bus     string  `json:"bus"`
 	Row     string  `json:"row,omitempty"` // id
@@ -83,13 +83,16 @@ type Target struct {
 	AtLeast float64 `json:"at_least,omitempty"`
 	// Ratio is that to the median in Row; 0 when there is none, or not both were measured.
 	Ratio float64 `json:"ratio,omitempty"`
-	// Met is nil when it cannot be told, as the bus was not measured.
+	// Met is nil when it cannot be told, as the bus was not measured or there is no bound.
 	Met *bool `json:"met,omitempty"`
 }
 
 func (t *Target) String() string {
-	bound := fmt.Sprintf("<= %g", t.AtMost)
-	if t.AtLeast != 0 {
+	bound := ""
+	switch {
+	case t.AtMost != 0:
+		bound = fmt.Sprintf("<= %g", t.AtMost)
+	case t.AtLeast != 0:
 		bound = fmt.Sprintf(">= %g", t.AtLeast)
 	}
 	verdict := ""
@@ -159,7 +162,7 @@ func (r *Row) judge(all []Row) {
 	case t.Bus == Kdbus:
 		value, ok = ours.Median, true
 	}
-	if ok {
+	if ok && t.AtMost+t.AtLeast > 0 {
 		met := value >= t.AtLeast && (t.AtMost == 0 || value <= t.AtMost)
 		t.Met = &met
 	}

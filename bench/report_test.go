@@ -93,6 +93,7 @@ func TestTargets(t *testing.T) {
 		{"other bus not measured", Target{Bus: DBusBroker, AtMost: 1}, map[string]float64{Kdbus: 1}, nil},
 		{"ratio to another row, met", Target{Bus: Kdbus, Row: "other", AtMost: 1.5}, map[string]float64{Kdbus: 7}, &yes},
 		{"ratio to another row, missed", Target{Bus: Kdbus, Row: "other", AtLeast: 1.5}, map[string]float64{Kdbus: 7}, &no},
+		{"other row without a bound", Target{Bus: Kdbus, Row: "other"}, map[string]float64{Kdbus: 7}, nil},
 		{"other row not there", Target{Bus: Kdbus, Row: "nowhere", AtMost: 1}, map[string]float64{Kdbus: 7}, nil},
 		{"our bus not measured in either row", Target{Bus: Kdbus, Row: "other", AtMost: 1}, nil, nil},
 		{"our bus not measured", Target{Bus: DBusBroker, AtMost: 1}, map[string]float64{DBusBroker: 1}, nil},

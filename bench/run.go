@@ -84,7 +84,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	r.report = &Report{Machine: thisMachine(), Rounds: o.Rounds, Duration: o.Duration}
-	if err := r.findBuses(measurements); err != nil {
+	if err := r.findBuses(ctx, measurements); err != nil {
 		return nil, err
 	}
 	rows := make([][]*Row, len(measurements))
@@ -115,7 +115,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 // findBuses finds out what the columns are, that all of it is there, and what it speaks.
-func (r *run) findBuses(measurements []measurement) error {
+func (r *run) findBuses(ctx context.Context, measurements []measurement) error {
 	if r.Address == "" {
 		for _, kind := range r.Start {
 			bus, err := describe(kind, r.Kdbus)
@@ -140,7 +140,7 @@ func (r *run) findBuses(measurements []measurement) error {
 	}
 	bus := Bus{Name: "bus", Address: r.Address}
 	if slices.ContainsFunc(measurements, func(m measurement) bool { return m.native }) {
-		if bus.Native, err = speaksNative(r.socket); err != nil {
+		if bus.Native, err = (site{worker: r.Worker, socket: r.socket}).speaksNative(ctx); err != nil {
 			return fmt.Errorf("find out what the bus speaks: %w", err)
 		}
 	}

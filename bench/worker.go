@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -49,6 +50,7 @@ const (
 	valueP99    = "p99"    // ns
 	valueRate   = "rate"   // 1/s
 	valueMemory = "memory" // bytes per connection
+	valueNative = "native" // 1 if the bus speaks the native protocol, else 0
 )
 
 // sideFD is the descriptor that workers may be given besides the standard ones: the
@@ -67,6 +69,7 @@ var roles = map[string]role{
 	"receivers": setupReceivers,
 	"connector": setupConnector,
 	"idle":      setupIdle,
+	"prober":    setupProber,
 }
 
 // Worker is the main function of a worker process; see [Options.Worker]. It reads its
@@ -334,6 +337,21 @@ func setupIdle(j job) (string, func(begin) (map[string]float64, error), error) {
 		}
 		return nil, nil
 	}, nil
+}
+
+// setupProber finds out whether the bus speaks the native protocol.
+func setupProber(j job) (string, func(begin) (map[string]float64, error), error) {
+	speaks := 1.0
+	c, err := connect(j.Socket, 4096, newNative(false))
+	switch {
+	case errors.Is(err, errNotNative):
+		speaks = 0
+	case err != nil:
+		return "", nil, err
+	default:
+		c.close()
+	}
+	return "", func(begin) (map[string]float64, error) { return map[string]float64{valueNative: speaks}, nil }, nil
 }
 
 // raiseFileLimit raises the soft limit on open files to the hard one, and fails when
