@@ -62,9 +62,9 @@ type process struct {
 	out *bufio.Reader
 }
 
-// startProcess starts this program with more in the environment. At the end of the benchmark its
+// startProcess starts this program with more in the environment. At the end of the test its
 // standard input ends, and it is waited for.
-func startProcess(b *testing.B, env ...string) *process {
+func startProcess(b testing.TB, env ...string) *process {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), env...)
@@ -88,7 +88,7 @@ func startProcess(b *testing.B, env ...string) *process {
 }
 
 // line returns the next line that the process prints.
-func (p *process) line(b *testing.B) string {
+func (p *process) line(b testing.TB) string {
 	b.Helper()
 	line, err := p.out.ReadString('\n')
 	if err != nil {

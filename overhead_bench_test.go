@@ -19,8 +19,8 @@ import (
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// BenchmarkOverhead is one call after the other, by the raw client, this library and godbus, of
-// a raw service and of one of the same library. All are processes of their own, which have their
+// BenchmarkOverhead is one call after the other, by the raw client, this library, by D-Bus 1 and
+// natively, and godbus, of a raw service and of one of the same library. All are processes of their own, which have their
 // turns, and are on one processor with the bus, so that what else the machine does is the same
 // for all. It reports the time and the allocations of a call, and the ratios that count.
 func BenchmarkOverhead(b *testing.B) {
@@ -29,7 +29,8 @@ func BenchmarkOverhead(b *testing.B) {
 	address := bus.line(b)
 	pin(b, bus.Pid)
 	pairs := []struct{ caller, service string }{
-		{"raw", "raw"}, {"kdbus", "raw"}, {"kdbus", "kdbus"}, {"godbus", "raw"}, {"godbus", "godbus"},
+		{"raw", "raw"}, {"dbus1", "raw"}, {"native", "raw"}, {"godbus", "raw"},
+		{"dbus1", "dbus1"}, {"native", "native"}, {"godbus", "godbus"},
 	}
 	var callers []*process
 	for _, pair := range pairs {
@@ -60,10 +61,11 @@ func BenchmarkOverhead(b *testing.B) {
 			b.ReportMetric(allocs[i], pair.caller+"-allocs")
 		}
 	}
-	b.ReportMetric(median["kdbus-raw"]/median["raw-raw"], "kdbus/raw")
-	b.ReportMetric(median["kdbus-kdbus"]/median["raw-raw"], "both-kdbus/raw")
-	b.ReportMetric(median["godbus-raw"]/median["kdbus-raw"], "godbus/kdbus")
-	b.ReportMetric(median["godbus-godbus"]/median["kdbus-kdbus"], "both-godbus/kdbus")
+	for _, library := range []string{"dbus1", "native"} {
+		b.ReportMetric(median[library+"-raw"]/median["raw-raw"], library+"/raw")
+		b.ReportMetric(median["godbus-raw"]/median[library+"-raw"], "godbus/"+library)
+		b.ReportMetric(median["godbus-godbus"]/median[library+"-"+library], "both-godbus/"+library)
+	}
 	b.ReportMetric(0, "ns/op") // of all of them together: nobody's
 }
 
@@ -78,8 +80,8 @@ func runService(kind, address, peer string) error {
 		}
 		fmt.Println(c.name)
 		return c.answer(peer, "hello")
-	case "kdbus":
-		c, err := kdbus.Dial(context.Background(), address)
+	case "dbus1", "native":
+		c, err := (&kdbus.Dialer{DBus1: kind == "dbus1"}).Dial(context.Background(), address)
 		if err != nil {
 			return err
 		}
@@ -123,8 +125,8 @@ func runCaller(kind, address string) error {
 			m := rawMessage(wire.Header{Type: wire.TypeMethodCall, Destination: peer, Path: echoPath, Interface: echoIface, Member: "Say"}, "hello")
 			return func() error { _, err := c.call(m); return err }
 		}
-	case "kdbus":
-		c, err := kdbus.Dial(context.Background(), address)
+	case "dbus1", "native":
+		c, err := (&kdbus.Dialer{DBus1: kind == "dbus1"}).Dial(context.Background(), address)
 		if err != nil {
 			return err
 		}

@@ -121,7 +121,7 @@ func cut(pieces []abi.Payload, frame []byte, owned bool, fds []int) (*Message, e
 		}
 		m.recycle()
 	}
-	raw, err := join(pieces, frame, fds)
+	raw, err := joinPieces(pieces, frame, fds)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +132,8 @@ func cut(pieces []abi.Payload, frame []byte, owned bool, fds []int) (*Message, e
 	return m, nil
 }
 
-// join puts the pieces of a payload together.
-func join(pieces []abi.Payload, frame []byte, fds []int) ([]byte, error) {
+// joinPieces puts the pieces of a payload together.
+func joinPieces(pieces []abi.Payload, frame []byte, fds []int) ([]byte, error) {
 	total := uint64(0)
 	for _, p := range pieces {
 		if total += min(p.Size, wire.MaxMessageSize+1); total > wire.MaxMessageSize {
