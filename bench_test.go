@@ -2,6 +2,7 @@ package kdbus_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -88,6 +89,37 @@ func BenchmarkParallelCalls(b *testing.B) {
 		})
 	})
 }
+
+// BenchmarkPayload calls with an argument of many bytes, which the callee gets and drops: natively,
+// where it is a memfd from some size on, and by D-Bus 1.
+func BenchmarkPayload(b *testing.B) {
+	for _, size := range []int{16 << 10, 64 << 10, 128 << 10, 1 << 20, 16 << 20, 64 << 20} {
+		for _, d := range []*kdbus.Dialer{{}, {DBus1: true}} {
+			name := "native"
+			if d.DBus1 {
+				name = "dbus1"
+			}
+			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, name), func(b *testing.B) {
+				address := startBusProcess(b)
+				c, service := dialWith(b, d, address), dialWith(b, d, address)
+				if err := service.Export("/", "a.b", sink{}); err != nil {
+					b.Fatal(err)
+				}
+				payload := make([]byte, size)
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					if _, err := c.Object(service.Name(), "/").Call(context.Background(), "a.b.Take", payload); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+type sink struct{}
+
+func (sink) Take([]byte) error { return nil }
 
 // BenchmarkSignal emits signals that one subscriber receives.
 func BenchmarkSignal(b *testing.B) {

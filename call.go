@@ -158,7 +158,8 @@ func As[T any](v Variant, dst *T) error {
 	return wire.Decode(wire.LittleEndian, string(v.Signature), body, dst)
 }
 
-// Emit broadcasts a signal, such as "com.example.Player.Stopped", from the object at path.
+// Emit broadcasts a signal, such as "com.example.Player.Stopped", from the object at path. With
+// file descriptors among the arguments use [Conn.EmitTo]: native buses do not broadcast them.
 func (c *Conn) Emit(ctx context.Context, path ObjectPath, signal string, args ...any) error {
 	return c.emit(ctx, "", path, signal, "", args)
 }

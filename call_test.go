@@ -223,11 +223,11 @@ func (r *relayer) Relay(ctx context.Context, text string) (string, error) {
 func TestManyCallsAtATime(t *testing.T) {
 	onEachBus(t, func(t *testing.T, address string) {
 		_, _, obj := serveEcho(t, address)
-		failed := make(chan error, 64)
+		failed := make(chan error, 300) // more than a native bus lets wait at a time
 		for i := range cap(failed) {
 			go func() {
-				want := strings.Repeat("y", i*100)
-				for range 50 {
+				want := strings.Repeat("y", i*20)
+				for range 10 {
 					got, err := kdbus.Call[string](testContext(t), obj, echoIface+".Say", want)
 					if err == nil && got != want {
 						err = errors.New("another one's answer")

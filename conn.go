@@ -28,8 +28,10 @@ type Conn struct {
 	transport transport
 	registry  registry
 	name      string
-	serial    atomic.Uint32
-	dropped   atomic.Uint64 // by the bus
+	// maxPending is how many calls may be under way: others wait. 0 is any number.
+	maxPending int
+	serial     atomic.Uint32
+	dropped    atomic.Uint64 // by the bus
 
 	// ctx is that of the methods of exported objects.
 	ctx    context.Context
@@ -43,6 +45,7 @@ type Conn struct {
 	mu      sync.Mutex
 	err     error // why there can be no more calls
 	pending map[uint32]*pendingCall
+	room    chan struct{} // closed when pending has shrunk; nil if nobody waits for that
 
 	handlers handlers
 	objects  objects
@@ -129,6 +132,7 @@ func (c *Conn) refuse(err error) {
 		delete(c.pending, serial)
 		p.answer <- nil
 	}
+	c.madeRoom()
 }
 
 // fail ends the connection at once.
@@ -265,6 +269,7 @@ func (c *Conn) answered(m *Message) {
 		return
 	}
 	delete(c.pending, m.header.ReplySerial)
+	c.madeRoom()
 	c.mu.Unlock()
 	if p.hook != nil {
 		p.hook(m)
@@ -306,7 +311,13 @@ func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Mes
 	p := pendingCalls.Get().(*pendingCall)
 	p.dest, p.hook = m.header.Destination, hook
 	c.mu.Lock()
-	if err = c.err; err == nil {
+	for c.maxPending > 0 && len(c.pending) >= c.maxPending && c.err == nil && err == nil {
+		err = c.waitForRoom(ctx)
+	}
+	if err == nil {
+		err = c.err
+	}
+	if err == nil {
 		c.pending[serial] = p
 	}
 	alone := len(c.pending) == 1
@@ -325,6 +336,31 @@ func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Mes
 		return nil, err
 	}
 	return c.wait(ctx, serial, p)
+}
+
+// waitForRoom waits until fewer calls are under way. It is called with the lock, which it gives up
+// meanwhile.
+func (c *Conn) waitForRoom(ctx context.Context) error {
+	if c.room == nil {
+		c.room = make(chan struct{})
+	}
+	room := c.room
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	select {
+	case <-room:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// madeRoom wakes those who wait for room. The lock is held.
+func (c *Conn) madeRoom() {
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
 }
 
 // wait waits for the answer to a call that was sent.
@@ -362,6 +398,7 @@ func (c *Conn) forget(serial uint32, p *pendingCall) {
 	c.mu.Lock()
 	_, waiting := c.pending[serial]
 	delete(c.pending, serial)
+	c.madeRoom()
 	c.mu.Unlock()
 	if !waiting {
 		if late := <-p.answer; late != nil {

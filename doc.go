@@ -1,5 +1,6 @@
 // Package kdbus talks to message buses: it calls methods of peers, emits and receives signals,
-// owns names, and exports Go values as objects. It speaks D-Bus 1 to any bus.
+// owns names, and exports Go values as objects. It speaks the native protocol of kdbus to a bus
+// that does, and D-Bus 1 to any other; a program need not know which.
 //
 //	conn, err := kdbus.DialSession(ctx)
 //	player := conn.Object("com.example.Player", "/com/example/Player")
@@ -21,8 +22,22 @@
 // no D-Bus type for int and uint: write int32 or int64.
 //
 // Below that, a transport carries messages and a registry asks the bus for names and
-// subscriptions. Both are small interfaces (transport.go); for D-Bus 1 they are a stream
-// socket and calls to org.freedesktop.DBus.
+// subscriptions (transport.go has both interfaces). For D-Bus 1 they are a stream socket and calls
+// to org.freedesktop.DBus (registry.go). Natively they are commands of kdbus in frames (frames.go,
+// sendframe.go, nativeregistry.go), and what the bus notifies of is made into the signals that a
+// D-Bus bus would have sent (notification.go).
+//
+// # What native connections have
+//
+// Which of the two it is, is found out while the connection authenticates, and [Conn.Native] tells.
+// KDBUS=0 in the environment, kdbus=0 on the command line of the kernel and [Dialer.DBus1] keep to
+// D-Bus 1. The differences are
+//
+//   - metadata: who sent a message, as the bus knows it, see below;
+//   - bodies of 128 KiB and more are in a sealed memfd, which nobody copies on the way;
+//   - [Conn.Dropped]: the bus says how many signals it had no room for;
+//   - a broadcast cannot carry file descriptors, a connection has at most 128 calls under way, so
+//     that further ones wait, and 256 subscriptions ([ErrLimitsExceeded]).
 //
 // # Ownership
 //
@@ -69,8 +84,12 @@
 //
 // A panic in a method of an exported object ends the program, as elsewhere in Go.
 //
+// Natively, an error of the bus also is its errno to errors.Is.
+//
 // # Who sent it
 //
 // [Message.Sender] is the unique name of the sender, stamped by the bus. [Message.Metadata] is
-// what else the bus says of the sender; with D-Bus 1 it says nothing, and the method returns nil.
+// what else the bus says of the sender at the time of sending, of what [Dialer.Metadata] asks for;
+// with D-Bus 1 it says nothing, and the method returns nil. [Conn.PeerMetadata] asks either kind of
+// bus what it knows of a peer since it connected. None of it is taken from the peer's own word.
 package kdbus

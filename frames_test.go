@@ -203,7 +203,7 @@ func TestWhatTheBusDropsIsCounted(t *testing.T) {
 	address := kdbustest.Start(t).Address()
 	receiver, sender := join(t, address), join(t, address)
 	ctx := testContext(t)
-	const n = 100_000
+	const n = 30_000
 	s, err := receiver.Subscribe(ctx, Match{Interface: "a.b"}, n)
 	if err != nil {
 		t.Fatal(err)

@@ -37,7 +37,12 @@ func (t *frames) message(k *abi.Message, frame []byte, owned bool, fds []int) (m
 		return m, err
 	}
 	if len(k.FDs) > 0 {
-		m.takeFiles(pick(fds, k.FDs))
+		files, ok := pick(fds, k.FDs)
+		if !ok {
+			closeFDs(files)
+			return m, errNotAMessage
+		}
+		m.takeFiles(files)
 	}
 	if len(k.Metadata) > 0 {
 		metadata := new(abi.Metadata)
@@ -85,16 +90,16 @@ func (t *frames) address(m *Message, k *abi.Message) error {
 	return nil
 }
 
-// pick returns the descriptors with these numbers, and takes them out of fds. One that could not
-// be received is not among them.
-func pick(fds []int, numbers []int32) (picked []int) {
+// pick returns the descriptors with these numbers, and takes them out of fds. All must be there.
+func pick(fds []int, numbers []int32) (picked []int, ok bool) {
 	for _, n := range numbers {
-		if n >= 0 && int(n) < len(fds) && fds[n] >= 0 {
-			picked = append(picked, fds[n])
-			fds[n] = -1 // closing that does nothing
+		if n < 0 || int(n) >= len(fds) || fds[n] < 0 {
+			return picked, false
 		}
+		picked = append(picked, fds[n])
+		fds[n] = -1 // closing that does nothing
 	}
-	return picked
+	return picked, true
 }
 
 // cut makes a message of the pieces of a payload. A body that is in a memfd, behind a piece that is
