@@ -1,6 +1,10 @@
 package bus
 
-import "github.com/kdbus-go/kdbus/meta"
+import (
+	"sync/atomic"
+
+	"github.com/kdbus-go/kdbus/meta"
+)
 
 // A Receiver is the front-end's end of a connection. The core calls Wake when the queue of the
 // connection has become non-empty, and not again until [Conn.Dequeue] has returned nothing: whoever
@@ -25,11 +29,11 @@ type queue struct {
 	head     int        // the next of them to take
 	ranked   *ranked    // those of other priorities; nil if there are none
 	ledger   ledger
-	held     []*Message // for whoever takes the name over, at an activator
-	dropped  uint64     // broadcasts and signals lost for lack of space
-	untold   uint64     // the part of dropped that TakeDropped has not returned yet
-	noted    bool       // there was a MessagesDropped for all of untold
-	news     bool       // something was held since the last MessagesHeld
+	held     []*Message    // for whoever takes the name over, at an activator
+	dropped  uint64        // broadcasts and signals lost for lack of space
+	untold   atomic.Uint64 // the part of dropped that TakeDropped has not returned yet; read without the lock
+	noted    bool          // there was a MessagesDropped for all of untold
+	news     bool          // something was held since the last MessagesHeld
 }
 
 // how says what becomes of a message that finds no space.
@@ -125,7 +129,7 @@ func (c *Conn) drop(dst *Conn) {
 // dropLocked is drop for callers that hold dst.mu.
 func (c *Conn) dropLocked(dst *Conn) {
 	dst.queue.dropped++
-	dst.queue.untold++
+	dst.queue.untold.Add(1)
 	dst.queue.noted = false
 	if dst.tellDropped {
 		c.touch(dst)
@@ -176,7 +180,7 @@ func (c *Conn) Dequeue(dst []*Message) []*Message {
 	if len(dst) == before && q.head == len(q.messages) && q.ranked == nil {
 		switch {
 		case len(dst) == cap(dst):
-		case c.tellDropped && q.untold > 0 && !q.noted:
+		case c.tellDropped && q.untold.Load() > 0 && !q.noted:
 			q.noted = true
 			return append(dst, c.note(Notification{Kind: MessagesDropped}))
 		case q.news:
@@ -259,11 +263,10 @@ type QueueStats struct {
 // TakeDropped returns how many broadcasts and signals were lost, for lack of space in the queue,
 // since it was called last. It is for whoever delivers, who tells the peer with the next message.
 func (c *Conn) TakeDropped() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.queue.untold
-	c.queue.untold = 0
-	return n
+	if c.queue.untold.Load() == 0 { // asked with every message
+		return 0
+	}
+	return c.queue.untold.Swap(0)
 }
 
 // QueueStats returns the state of the receive queue.
