@@ -18,6 +18,8 @@ type conn struct {
 	bus    *bus.Conn // nil before HELLO
 	left   bool      // BYEBYE was said
 	calls  syncCalls
+
+	request request // the one being handled
 }
 
 // HeaderSize implements transport.Protocol.
@@ -61,16 +63,25 @@ type request struct {
 
 // Frame implements transport.Protocol.
 func (c *conn) Frame(raw []byte, owned bool, free func()) error {
-	r := request{raw: raw, owned: owned, free: free}
-	defer r.end()
-	if err := r.Decode(raw); err != nil {
+	r := &c.request
+	r.raw, r.owned, r.free = raw, owned, free
+	err := c.handle(r)
+	r.end()
+	return err
+}
+
+// handle runs and answers a request.
+func (c *conn) handle(r *request) error {
+	err := r.Decode(r.raw)
+	if err != nil {
 		return err
 	}
-	var err error
-	if r.fds, err = c.peer.ClaimFDs(r.FDs); err != nil {
-		return err
+	if r.FDs > 0 {
+		if r.fds, err = c.peer.ClaimFDs(r.FDs); err != nil {
+			return err
+		}
 	}
-	return c.finish(&r, c.run(&r))
+	return c.finish(r, c.run(r))
 }
 
 // end gives up what is left of a request.
@@ -79,6 +90,7 @@ func (r *request) end() {
 	if r.free != nil && !r.kept {
 		r.free()
 	}
+	*r = request{}
 }
 
 func closeAll(fds []int) {
@@ -106,6 +118,9 @@ func (c *conn) run(r *request) error {
 	if flags := r.Code &^ uint32(abi.FrameQuiet); flags != 0 {
 		return refusef(syscall.EINVAL, "frame: unknown flags %#x", flags)
 	}
+	if r.Cmd == abi.CmdSend && c.bus != nil && !c.left {
+		return c.send(r)
+	}
 	how, known := commands[r.Cmd]
 	switch {
 	case !known && r.Cmd.FixedSize() == 0:
@@ -121,18 +136,14 @@ func (c *conn) run(r *request) error {
 	case len(r.fds) > 0 && r.Cmd != abi.CmdSend:
 		return refusef(syscall.EINVAL, "%v does not take file descriptors", r.Cmd)
 	}
-	var err error
-	if r.cmd, r.rest, err = abi.CutStruct(r.raw[abi.FrameHeaderSize:], r.Cmd.String()); err != nil {
+	if err := r.cut(); err != nil {
 		return err
-	}
-	if r.Cmd == abi.CmdSend {
-		return c.send(r)
 	}
 	if len(r.rest) > 0 {
 		return refusef(syscall.EINVAL, "%d bytes lie behind %v", len(r.rest), r.Cmd)
 	}
 	cmd := how.decoder()
-	err = cmd.Decode(r.cmd)
+	err := cmd.Decode(r.cmd)
 	if probe := r.negotiate(); probe {
 		return err
 	}
@@ -140,6 +151,12 @@ func (c *conn) run(r *request) error {
 		return err
 	}
 	return how.run(c, r, cmd)
+}
+
+// cut cuts the command off what lies behind it.
+func (r *request) cut() (err error) {
+	r.cmd, r.rest, err = abi.CutStruct(r.raw[abi.FrameHeaderSize:], r.Cmd.String())
+	return err
 }
 
 // negotiate answers the request's questions about what there is, if it has some. It reports whether

@@ -1,7 +1,9 @@
 package native_test
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -80,7 +82,7 @@ func TestSignalsAreMatched(t *testing.T) {
 				t.Errorf("it was delivered: %v", got)
 			}
 			if m.Cookie == 3 {
-				if diff := cmp.Diff(c.filter, m.Bloom); diff != "" || m.DstID != abi.DstIDBroadcast || m.Flags != abi.MsgSignal {
+				if m.Bloom.Data != nil || !strings.HasPrefix(w.content(m), "l\x04") || m.DstID != abi.DstIDBroadcast || m.Flags != abi.MsgSignal {
 					t.Errorf("%+v", m.Message)
 				}
 				w.recv(receiver)
@@ -217,4 +219,44 @@ func TestDBusRuleAloneIsKeptWithThoseOfDBus(t *testing.T) {
 	without := newWorld(t, func(_ *bus.Config, c *native.Config) { c.Rules = nil })
 	_, err := without.join().Do(rule(1, 0, "A"))
 	refuses(t, "no D-Bus rules", err, syscall.EOPNOTSUPP)
+}
+
+// TestBroadcastsArriveWhole takes care of payload that lies behind a filter.
+func TestBroadcastsArriveWhole(t *testing.T) {
+	w := newWorld(t)
+	sender := w.join()
+	plain, curious := w.join(), w.join(func(h *abi.Hello) { h.AttachFlagsRecv = abi.AttachAny })
+	w.do(plain, &abi.MatchAdd{})
+	w.do(curious, &abi.MatchAdd{})
+	fd, err := nativetest.Memfd([]byte("memfd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	for _, size := range []int{1, 100, 10_000} {
+		for _, filterLast := range []bool{false, true} {
+			body := bytes.Repeat([]byte{'x'}, size)
+			k := abi.Message{DstID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Cookie: 1, PayloadType: 1, Payload: []abi.Payload{
+				{Type: abi.ItemPayloadVec, Size: uint64(size)}, {Type: abi.ItemPayloadVec, Size: 10}, {Type: abi.ItemPayloadMemfd, Size: 5},
+			}}
+			item := abi.AppendItem(nil, abi.ItemBloomFilter, append(make([]byte, 8), bloom(0, 3).Data...))
+			k.Payload[0].Offset = uint64(k.Size() + len(item))
+			message := k.Append(nil)
+			if filterLast {
+				message = append(message, item...)
+			} else {
+				message = append(message[:64:64], append(item, message[64:]...)...)
+			}
+			putU64(message, uint64(len(message)))
+			if _, err := sender.Raw(abi.CmdSend, append(append((&abi.Send{}).Append(nil), message...), body...), fd); err != nil {
+				t.Fatal(err)
+			}
+			for name, c := range map[string]*nativetest.Client{"plain": plain, "with metadata": curious} {
+				m := w.recv(c)
+				if got := w.content(m); got != string(body)+string(make([]byte, 10))+"memfd" || m.SrcID != sender.ID {
+					t.Errorf("%s, %d bytes, filter last: %v: %q, %+v", name, size, filterLast, got, m.Message)
+				}
+			}
+		}
+	}
 }

@@ -92,6 +92,9 @@ func (m *message) checkPayload(k *abi.Message) error {
 // fill makes the envelope, and of the frame that which receivers get. The descriptors are there
 // already.
 func (m *message) fill(k *abi.Message, sync bool) error {
+	if k.DstID == abi.DstIDBroadcast {
+		m.dropFilter(k)
+	}
 	m.Dst, m.DstName = bus.ID(k.DstID), k.DstName
 	m.Flags = bus.Flags(k.Flags)
 	m.Cookie, m.ReplyCookie = k.Cookie, k.CookieReply
@@ -114,6 +117,40 @@ func (m *message) fill(k *abi.Message, sync bool) error {
 	m.fillSegments(k)
 	m.patch()
 	return nil
+}
+
+// dropFilter takes the bloom filter of a broadcast out of what receivers get, for whom it has done all it
+// can: it would often be longer than the rest. In a long message that is not worth the moving.
+func (m *message) dropFilter(k *abi.Message) {
+	const long = 4 << 10
+	n := len(k.Bloom.Data)
+	if len(m.frame) > long {
+		return
+	}
+	at := sizeKmsg
+	for abi.ItemType(u64(m.kmsg[at+offType:])) != abi.ItemBloomFilter {
+		at += align8(int(u64(m.kmsg[at:])))
+	}
+	var space [64]byte
+	filter := append(space[:0], k.Bloom.Data...)
+	cut := sizeItem + 8 + n // a multiple of 8, as the filter is made of words
+	copy(m.frame[abi.FrameHeaderSize+at:], m.frame[abi.FrameHeaderSize+at+cut:])
+	rest := len(m.frame) - cut
+	k.Bloom.Data = append(m.frame[rest:rest:len(m.frame)], filter...) // the core still needs it
+	m.frame, m.kmsg = m.frame[:rest:rest], m.kmsg[:len(m.kmsg)-cut]
+	putU64(m.kmsg, uint64(len(m.kmsg)))
+	for at = sizeKmsg; at+sizeItem <= len(m.kmsg); {
+		item := m.kmsg[at:]
+		at += align8(int(u64(item)))
+		if abi.ItemType(u64(item[offType:])) == abi.ItemPayloadVec && u64(item[offVecAddr:]) != 0 {
+			putU64(item[offVecAddr:], u64(item[offVecAddr:])-uint64(cut))
+		}
+	}
+	for i := range k.Payload {
+		if p := &k.Payload[i]; p.Type == abi.ItemPayloadVec && !p.Zeros() {
+			p.Offset -= uint64(cut)
+		}
+	}
 }
 
 // fillSegments lists the payload for the core.

@@ -14,6 +14,9 @@ import (
 
 // send sends a message: kdbus.message(7), "Sending messages".
 func (c *conn) send(r *request) error {
+	if err := r.cut(); err != nil {
+		return err
+	}
 	p := partsPool.Get().(*parts)
 	defer p.put()
 	if err := p.send.Decode(r.cmd); err != nil {

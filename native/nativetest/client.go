@@ -234,3 +234,10 @@ func (f *Frame) err() error {
 	}
 	return &Refused{syscall.Errno(f.Code), string(f.Body)}
 }
+
+// Socket returns the client's socket, for who wants to do without the client. Nothing must have
+// arrived that was not read.
+func (c *Client) Socket() *net.UnixConn {
+	c.socket.SetDeadline(time.Time{})
+	return c.socket
+}
