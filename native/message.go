@@ -2,6 +2,7 @@ package native
 
 import (
 	"encoding/binary"
+	"sync"
 	"syscall"
 
 	"github.com/kdbus-go/kdbus/abi"
@@ -15,9 +16,18 @@ import (
 // it is what receivers get. Only metadata, which come between items and payload, are added for each
 // receiver (see encode.go). What arrived in memory of its own is not even copied.
 
-// message is a message of a native peer. It is the bus.Maker of its own parts.
+// message is a message of a native peer. It is the bus.Maker of its own parts. Its memory is used
+// again when nobody refers to it any more.
 type message struct {
 	bus.Message
+	content
+
+	space []byte // for short frames
+	done  func() // recycle, made once
+}
+
+// content is what is new with each message.
+type content struct {
 	extra    bus.Extra
 	segments [1]bus.Segment
 	conn     *conn
@@ -27,7 +37,34 @@ type message struct {
 	frame []byte
 	kmsg  []byte // the struct kdbus_msg with its items, in frame
 
-	form *form // the payload as D-Bus has it; nil until somebody wants it
+	form *form  // the payload as D-Bus has it; nil until somebody wants it
+	free func() // gives the frame back, if not nil
+}
+
+// maxSpace is how long a frame is at most, in bytes, that is copied to memory which stays with a message.
+const maxSpace = 1 << 10
+
+// messages are those not in use.
+var messages sync.Pool
+
+// takeMessage returns a message, which is empty.
+func takeMessage() *message {
+	m, _ := messages.Get().(*message)
+	if m == nil {
+		m = new(message)
+		m.done = m.recycle
+	}
+	return m
+}
+
+// recycle is called with the last reference to m.
+func (m *message) recycle() {
+	free := m.free
+	m.Message, m.content = bus.Message{}, content{}
+	if free != nil {
+		free()
+	}
+	messages.Put(m)
 }
 
 // Offsets in struct kdbus_msg, and in items.
@@ -47,14 +84,23 @@ func (c *conn) newMessage(r *request) (*message, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &message{conn: c}
-	if r.owned {
+	m := takeMessage()
+	m.conn, m.Free = c, m.done
+	switch size := abi.FrameHeaderSize + len(r.rest); {
+	case r.owned:
 		// There is space for the header where the command was.
-		m.frame = r.raw[len(r.raw)-len(r.rest)-abi.FrameHeaderSize:]
-		m.Free = r.free
+		m.frame = r.raw[len(r.raw)-size:]
+		m.free = r.free
 		r.kept = true
-	} else {
-		m.frame = make([]byte, abi.FrameHeaderSize+len(r.rest))
+	case size <= maxSpace:
+		if cap(m.space) < size {
+			m.space = make([]byte, max(size, maxSpace/4))
+		}
+		m.frame = m.space[:size:size]
+	default:
+		m.frame = make([]byte, size)
+	}
+	if !r.owned {
 		copy(m.frame[abi.FrameHeaderSize:], r.rest)
 	}
 	m.kmsg = m.frame[abi.FrameHeaderSize:][:len(kmsg):len(kmsg)]
