@@ -1,7 +1,9 @@
 package native_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -66,7 +68,7 @@ func frames(b *testing.B, socket *net.UnixConn, got func(n int) bool) {
 	for {
 		n, err := socket.Read(buf[have:])
 		if err != nil {
-			if err != io.EOF {
+			if err != io.EOF && !errors.Is(err, net.ErrClosed) {
 				b.Error(err)
 			}
 			return
@@ -117,4 +119,41 @@ func answerAll(c *nativetest.Client, reply nativetest.Outgoing) {
 			return
 		}
 	}
+}
+
+// BenchmarkBroadcast has one client send signals to 20.
+func BenchmarkBroadcast(b *testing.B) {
+	w := newWorld(b)
+	sender := w.join()
+	const receivers, batch = 20, 50
+	done := make(chan bool)
+	for range receivers {
+		c := w.join()
+		w.do(c, &abi.MatchAdd{Rules: []abi.MatchRule{{Type: abi.ItemBloomMask, Mask: mask(64, 3, 9)[:64]}}})
+		go func() {
+			count := 0
+			frames(b, c.Socket(), func(n int) bool {
+				for count += n; count >= batch; count -= batch {
+					done <- true
+				}
+				return true
+			})
+		}()
+	}
+	signal := nativetest.Outgoing{
+		Message: abi.Message{DstID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Cookie: 1, Bloom: bloom(0, 3, 7, 100)},
+		Body:    dbus(b, wire.Header{Type: wire.TypeSignal, Serial: 1, Path: "/", Interface: "org.example.I", Member: "M"}),
+	}
+	frame, _ := sender.Request(abi.CmdSend, abi.FrameQuiet, 0, signal.Encode()...)
+	out := bytes.Repeat(frame, batch)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := sender.Socket().Write(out); err != nil {
+			b.Fatal(err)
+		}
+		for range receivers {
+			<-done
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*receivers*batch), "ns/delivery")
 }
