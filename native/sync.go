@@ -1,6 +1,7 @@
 package native
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,9 +16,21 @@ import (
 // syncCalls are the synchronous calls of a peer that wait. They begin in the goroutine that reads
 // from the peer, and end in that which delivers to it.
 type syncCalls struct {
-	waiting atomic.Int32 // how many there are
-	mu      sync.Mutex
-	calls   map[uint64]syncCall // by cookie
+	known atomic.Int32 // how many there are, in calls and in passed
+	mu    sync.Mutex
+	calls map[uint64]syncCall // by cookie
+	// passed are the last ones that were answered with descriptors. The kernel may refuse to pass
+	// those on, and then the core says of the call that its reply is dead.
+	passed []passedCall
+}
+
+// maxPassed is how many answers with descriptors there are at most between one that cannot be delivered
+// and what the core says of it.
+const maxPassed = 4
+
+type passedCall struct {
+	cookie uint64
+	syncCall
 }
 
 type syncCall struct {
@@ -28,7 +41,7 @@ type syncCall struct {
 // begin notes a call that is about to be sent. As long as a synchronous call waits, its cookie cannot
 // be that of another call.
 func (s *syncCalls) begin(cookie, tag uint64, callee bus.ID, sync bool) error {
-	if !sync && s.waiting.Load() == 0 {
+	if !sync && s.known.Load() == 0 {
 		return nil
 	}
 	s.mu.Lock()
@@ -36,6 +49,7 @@ func (s *syncCalls) begin(cookie, tag uint64, callee bus.ID, sync bool) error {
 	if _, twice := s.calls[cookie]; twice {
 		return refusef(syscall.EEXIST, "SEND: a call with the cookie %d waits for its reply", cookie)
 	}
+	s.takePassed(cookie)
 	if !sync {
 		return nil
 	}
@@ -43,7 +57,7 @@ func (s *syncCalls) begin(cookie, tag uint64, callee bus.ID, sync bool) error {
 		s.calls = make(map[uint64]syncCall)
 	}
 	s.calls[cookie] = syncCall{tag, callee}
-	s.waiting.Add(1)
+	s.known.Add(1)
 	return nil
 }
 
@@ -59,12 +73,12 @@ func (s *syncCalls) drop(cookie uint64) {
 	if delete(s.calls, cookie); len(s.calls) == 0 {
 		s.calls = nil
 	}
-	s.waiting.Add(-1)
+	s.known.Add(-1)
 }
 
 // end returns the call that m, which is for the peer, answers, and forgets it.
 func (s *syncCalls) end(m *bus.Message) (call syncCall, ok bool) {
-	if m.ReplyCookie == 0 || s.waiting.Load() == 0 {
+	if m.ReplyCookie == 0 || s.known.Load() == 0 {
 		return call, false
 	}
 	from := m.Src
@@ -74,10 +88,38 @@ func (s *syncCalls) end(m *bus.Message) (call syncCall, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	call, ok = s.calls[m.ReplyCookie]
-	if !ok || call.callee != 0 && call.callee != from {
+	switch {
+	case !ok && m.Notification != nil:
+		return s.takePassed(m.ReplyCookie)
+	case !ok || call.callee != 0 && call.callee != from:
 		return call, false
 	}
 	s.drop(m.ReplyCookie)
+	if len(m.FDs)+len(m.Memfds()) > 0 {
+		s.pass(passedCall{m.ReplyCookie, call})
+	}
+	return call, true
+}
+
+// pass notes a call that is answered with descriptors. s.mu is held.
+func (s *syncCalls) pass(call passedCall) {
+	if len(s.passed) == maxPassed {
+		s.passed = slices.Delete(s.passed, 0, 1)
+		s.known.Add(-1)
+	}
+	s.passed = append(s.passed, call)
+	s.known.Add(1)
+}
+
+// takePassed forgets a call that was answered with descriptors, and returns it. s.mu is held.
+func (s *syncCalls) takePassed(cookie uint64) (call syncCall, ok bool) {
+	i := slices.IndexFunc(s.passed, func(c passedCall) bool { return c.cookie == cookie })
+	if i < 0 {
+		return call, false
+	}
+	call = s.passed[i].syncCall
+	s.passed = slices.Delete(s.passed, i, i+1)
+	s.known.Add(-1)
 	return call, true
 }
 
