@@ -173,13 +173,16 @@ type stage struct {
 type conversation interface {
 	// signal returns the bytes that send a signal to the connection with this id.
 	signal(cookie uint64, to uint64) []byte
+	// stream is where its bytes go.
+	stream() io.Writer
+	// socket is a new descriptor of that.
 	socket() *os.File
 }
 
 // senders are the kinds of connection that messages can come from.
-var senders = map[string]func(t *testing.T, path string) conversation{
-	"native":  func(t *testing.T, path string) conversation { return newNativeSender(t, path) },
-	"D-Bus 1": func(t *testing.T, path string) conversation { return newDBusSender(t, path) },
+var senders = map[string]func(t testing.TB, path string) conversation{
+	"native":  func(t testing.TB, path string) conversation { return newNativeSender(t, path) },
+	"D-Bus 1": func(t testing.TB, path string) conversation { return newDBusSender(t, path) },
 }
 
 func onEachSender(t *testing.T, test func(t *testing.T, s *stage)) {
@@ -188,7 +191,7 @@ func onEachSender(t *testing.T, test func(t *testing.T, s *stage)) {
 	}
 }
 
-func newStage(t *testing.T, connect func(*testing.T, string) conversation) *stage {
+func newStage(t *testing.T, connect func(testing.TB, string) conversation) *stage {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "kdbus-metadata-")
 	if err != nil {
@@ -256,12 +259,12 @@ func (s *stage) by(p *program) abi.Metadata {
 
 // nativeSender is a native connection.
 type nativeSender struct {
-	t    *testing.T
+	t    testing.TB
 	conn *net.UnixConn
 	*nativetest.Client
 }
 
-func newNativeSender(t *testing.T, path string) *nativeSender {
+func newNativeSender(t testing.TB, path string) *nativeSender {
 	t.Helper()
 	conn := dialUnix(t, path)
 	c, err := nativetest.New(conn)
@@ -280,15 +283,17 @@ func (s *nativeSender) signal(cookie, to uint64) []byte {
 	return b
 }
 
+func (s *nativeSender) stream() io.Writer { return s.conn }
+
 func (s *nativeSender) socket() *os.File { return fileOf(s.t, s.conn) }
 
 // dbusSender is a D-Bus 1 connection.
 type dbusSender struct {
-	t    *testing.T
+	t    testing.TB
 	conn *net.UnixConn
 }
 
-func newDBusSender(t *testing.T, path string) *dbusSender {
+func newDBusSender(t testing.TB, path string) *dbusSender {
 	t.Helper()
 	c := dialUnix(t, path)
 	hello := wire.Message{Header: wire.Header{Order: wire.LittleEndian, Type: wire.TypeMethodCall, Serial: 1 << 30,
@@ -314,9 +319,11 @@ func newDBusSender(t *testing.T, path string) *dbusSender {
 
 func (s *dbusSender) signal(cookie, to uint64) []byte { return dbusSignal(s.t, uint32(cookie), to) }
 
+func (s *dbusSender) stream() io.Writer { return s.conn }
+
 func (s *dbusSender) socket() *os.File { return fileOf(s.t, s.conn) }
 
-func dbusSignal(t *testing.T, serial uint32, to uint64) []byte {
+func dbusSignal(t testing.TB, serial uint32, to uint64) []byte {
 	t.Helper()
 	m := wire.Message{Header: wire.Header{Order: wire.LittleEndian, Type: wire.TypeMethodCall, Serial: serial, Flags: wire.NoReplyExpected,
 		Path: "/here", Interface: "com.example.Metadata", Member: "Look", Destination: fmt.Sprintf(":1.%d", to)}}
@@ -327,7 +334,7 @@ func dbusSignal(t *testing.T, serial uint32, to uint64) []byte {
 	return b
 }
 
-func dialUnix(t *testing.T, path string) *net.UnixConn {
+func dialUnix(t testing.TB, path string) *net.UnixConn {
 	t.Helper()
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: path})
 	if err != nil {
@@ -337,7 +344,7 @@ func dialUnix(t *testing.T, path string) *net.UnixConn {
 	return c
 }
 
-func fileOf(t *testing.T, c *net.UnixConn) *os.File {
+func fileOf(t testing.TB, c *net.UnixConn) *os.File {
 	t.Helper()
 	f, err := c.File()
 	if err != nil {
