@@ -3,6 +3,7 @@ package kdbus_test
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -243,6 +244,44 @@ func TestManyCallsAtATime(t *testing.T) {
 		for range cap(failed) {
 			if err := receive(t, failed); err != nil {
 				t.Error(err)
+			}
+		}
+	})
+}
+
+// Callers that give up, callers that wait, signals and a connection that is closed in the middle of
+// it: every call ends.
+func TestCallsEndWhateverElseGoesOn(t *testing.T) {
+	onEachBus(t, func(t *testing.T, address string) {
+		client, service, obj := serveEcho(t, address)
+		s := subscribe(t, client, kdbus.Match{Interface: "a.b"}, 10)
+		ended := make(chan error)
+		const callers = 8
+		for i := range callers {
+			go func() {
+				for n := range math.MaxInt {
+					ctx, cancel := context.WithCancel(testContext(t))
+					if n%2 == 0 && i > 0 {
+						go cancel()
+					}
+					_, err := obj.Call(ctx, echoIface+".Say", "x")
+					cancel()
+					if err != nil && !errors.Is(err, context.Canceled) {
+						ended <- err
+						return
+					}
+				}
+			}()
+		}
+		for range 300 {
+			emit(t, service, "/", "a.b.C")
+			next(t, s)
+			must(kdbus.Call[string](testContext(t), obj, echoIface+".Say", "y"))(t)
+		}
+		client.Close()
+		for range callers {
+			if err := receive(t, ended); !errors.Is(err, kdbus.ErrClosed) {
+				t.Errorf("a call has ended with %v", err)
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -28,10 +29,8 @@ type Conn struct {
 	transport transport
 	registry  registry
 	name      string
-	// maxPending is how many calls may be under way: others wait. 0 is any number.
-	maxPending int
-	serial     atomic.Uint32
-	dropped    atomic.Uint64 // by the bus
+	serial    atomic.Uint32
+	dropped   atomic.Uint64 // by the bus
 
 	// ctx is that of the methods of exported objects.
 	ctx    context.Context
@@ -297,6 +296,15 @@ func (c *Conn) send(ctx context.Context, m *outgoing) error {
 // an *Error. The hook, if there is one, is called with the answer before that, by the goroutine
 // that receives: nothing that came later has been looked at then.
 func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Message, error) {
+	noAutoStart := m.header.Flags&NoAutoStart != 0
+	reply, err := c.callOnce(ctx, m, hook)
+	if err != nil && noAutoStart {
+		err = notStarted(err)
+	}
+	return reply, err
+}
+
+func (c *Conn) callOnce(ctx context.Context, m *outgoing, hook func(*Message)) (*Message, error) {
 	serial := c.nextSerial()
 	m.header.Serial = serial
 	err := m.check()
@@ -311,7 +319,7 @@ func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Mes
 	p := pendingCalls.Get().(*pendingCall)
 	p.dest, p.hook = m.header.Destination, hook
 	c.mu.Lock()
-	for c.maxPending > 0 && len(c.pending) >= c.maxPending && c.err == nil && err == nil {
+	for len(c.pending) >= maxPending && c.err == nil && err == nil {
 		err = c.waitForRoom(ctx)
 	}
 	if err == nil {
@@ -337,6 +345,10 @@ func (c *Conn) call(ctx context.Context, m *outgoing, hook func(*Message)) (*Mes
 	}
 	return c.wait(ctx, serial, p)
 }
+
+// maxPending is how many calls of a connection may be under way; others wait. Buses refuse more:
+// kdbus by its quota, and dbus-daemon has the same limit unless it is configured otherwise.
+const maxPending = abi.ConnMaxRequestsPending
 
 // waitForRoom waits until fewer calls are under way. It is called with the lock, which it gives up
 // meanwhile.
@@ -400,7 +412,9 @@ func (c *Conn) forget(serial uint32, p *pendingCall) {
 	delete(c.pending, serial)
 	c.madeRoom()
 	c.mu.Unlock()
-	if !waiting {
+	if waiting {
+		c.registry.cancelCall(serial)
+	} else {
 		if late := <-p.answer; late != nil {
 			late.discard()
 		}

@@ -122,7 +122,6 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 		c = newConn(d)
 		frames := newFrames(s, func(n uint64) { c.dropped.Add(n) })
 		c.transport, c.registry = frames, &nativeBus{busObject: busObject{c.Object(busName, busPath)}}
-		c.maxPending = abi.ConnMaxRequestsPending
 		join = func() error { return c.hello(ctx, frames, d) }
 	} else {
 		c = newConn(d)

@@ -36,8 +36,9 @@
 //   - metadata: who sent a message, as the bus knows it, see below;
 //   - bodies of 128 KiB and more are in a sealed memfd, which nobody copies on the way;
 //   - [Conn.Dropped]: the bus says how many signals it had no room for;
-//   - a broadcast cannot carry file descriptors, a connection has at most 128 calls under way, so
-//     that further ones wait, and 256 subscriptions ([ErrLimitsExceeded]).
+//   - a call that nobody waits for any more is cancelled, so that the bus forgets it;
+//   - a broadcast cannot carry file descriptors, and a connection has at most 256 subscriptions
+//     ([ErrLimitsExceeded]).
 //
 // # Ownership
 //
@@ -67,7 +68,8 @@
 // Whoever calls while no other call of the connection waits for its answer receives that itself,
 // in the kernel: it comes without a change of goroutines. After a few milliseconds, or if the
 // last answer took longer than that, the goroutine that receives does. A context that ends ends
-// a call within that time.
+// a call within that time. A connection has at most 128 calls under way, which is what buses
+// permit; further ones wait.
 //
 // Messages go out in the order in which the functions that send them were called, as far as
 // there is one. Signals of one sender are in a subscription in the order sent; an answer is

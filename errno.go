@@ -33,13 +33,10 @@ var errnoNames = map[syscall.Errno]string{
 
 // errorOfErrno returns the error that an errno is to a program that speaks D-Bus. The text, for
 // people, may be empty.
-func errorOfErrno(errno syscall.Errno, noAutoStart bool, text string) *Error {
+func errorOfErrno(errno syscall.Errno, text string) *Error {
 	name := errnoNames[errno]
-	switch {
-	case name == "":
+	if name == "" {
 		name = ErrFailed.Name
-	case name == ErrServiceUnknown.Name && noAutoStart:
-		name = ErrNameHasNoOwner.Name
 	}
 	if text == "" {
 		text = errno.Error()
@@ -47,4 +44,13 @@ func errorOfErrno(errno syscall.Errno, noAutoStart bool, text string) *Error {
 	e := *asError(&Error{Name: name, Message: text})
 	e.errno = errno
 	return &e
+}
+
+// notStarted returns the error of a call that was not to start a service: D-Bus has another name
+// for it.
+func notStarted(err error) error {
+	if e, ok := err.(*Error); ok && e.errno != 0 && e.Name == ErrServiceUnknown.Name {
+		return &Error{Name: ErrNameHasNoOwner.Name, Message: e.Message, errno: e.errno}
+	}
+	return err
 }

@@ -3,7 +3,6 @@ package kdbus
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -100,11 +99,13 @@ func (t *frames) read(frame []byte, owned bool) (*Message, error) {
 		}
 	}
 	body := frame[abi.FrameHeaderSize:]
-	if h.Cmd != abi.CmdRecv {
+	switch {
+	case h.Cmd == abi.CmdSend && h.Code == 0 && len(body) > 0:
+		// It is a message like any other.
+	case h.Cmd != abi.CmdRecv:
 		closeFDs(fds)
 		return t.answer(&h, body)
-	}
-	if h.Tag > 0 {
+	case h.Tag > 0:
 		t.dropped(h.Tag)
 	}
 	if len(body) == 0 {
@@ -120,14 +121,15 @@ func (t *frames) read(frame []byte, owned bool) (*Message, error) {
 		return t.notified(&t.kmsg)
 	}
 	m, err := t.message(&t.kmsg, body, owned, fds)
-	if errors.Is(err, errNotAMessage) {
+	switch {
+	case err == errNotAMessage && h.Cmd == abi.CmdSend:
+		return t.fromBus(&wire.Header{Type: wire.TypeError, ReplySerial: uint32(h.Tag), ErrorName: ErrNoReply.Name},
+			"the answer that came is no D-Bus message")
+	case err == errNotAMessage:
 		err = nil // its sender's business
 	}
 	return m, err
 }
-
-// tagNoAutoStart, in the tag of a SEND, says that it has that flag: the error is another one then.
-const tagNoAutoStart = 1 << 32
 
 // answer makes the answer to a command that of a call of the bus: the body is what the frame holds.
 func (t *frames) answer(h *abi.FrameHeader, body []byte) (*Message, error) {
@@ -136,7 +138,7 @@ func (t *frames) answer(h *abi.FrameHeader, body []byte) (*Message, error) {
 		return nil, nil
 	}
 	if h.Code != 0 {
-		e := errorOfErrno(syscall.Errno(h.Code), h.Tag&tagNoAutoStart != 0, string(body))
+		e := errorOfErrno(syscall.Errno(h.Code), string(body))
 		m, err := t.fromBus(&wire.Header{Type: wire.TypeError, ReplySerial: serial, ErrorName: e.Name}, e.Message)
 		if err == nil {
 			m.errno = e.errno

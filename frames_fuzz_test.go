@@ -38,7 +38,7 @@ func FuzzFrames(f *testing.F) {
 		received(abi.Message{Notification: abi.Notification{Type: abi.ItemIDRemove, Old: party}}, nil),
 		received(abi.Message{CookieReply: 5, Notification: abi.Notification{Type: abi.ItemReplyDead}}, nil),
 		frameOf(abi.CmdRecv, 12, 2, nil),
-		frameOf(abi.CmdSend, tagNoAutoStart|9, 3, []byte("nobody")),
+		frameOf(abi.CmdSend, 9, 3, []byte("nobody")),
 		frameOf(abi.CmdList, 4, 0, (&abi.List{Offset: 40}).Append(nil)),
 	} {
 		f.Add(seed)

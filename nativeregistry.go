@@ -216,7 +216,7 @@ func (b *nativeBus) nameOwner(ctx context.Context, name string, hook func(string
 			}
 			owner = uniqueName(info.ID)
 		} else {
-			err = noOwner(err)
+			err = notStarted(err)
 		}
 		if err != nil {
 			owner = ""
@@ -224,14 +224,6 @@ func (b *nativeBus) nameOwner(ctx context.Context, name string, hook func(string
 		hook(owner, err)
 		return err
 	})
-}
-
-// noOwner makes of what CONN_INFO says about an unknown name what D-Bus says.
-func noOwner(err error) error {
-	if e, ok := errors.AsType[*Error](err); ok && e.Name == ErrServiceUnknown.Name {
-		return &Error{Name: ErrNameHasNoOwner.Name, Message: e.Message, errno: e.errno}
-	}
-	return err
 }
 
 // address makes cmd ask about the connection that has a name.
@@ -324,4 +316,9 @@ func (b *nativeBus) removeMatch(ctx context.Context, rule string) error {
 	}
 	b.mu.Unlock()
 	return b.object.conn.tell(ctx, &abi.MatchRemove{Cookie: last})
+}
+
+// cancelCall fails, and need not be said, if the call has been answered already.
+func (b *nativeBus) cancelCall(serial uint32) {
+	_ = b.object.conn.tell(ended, &abi.Cancel{Tag: uint64(serial)})
 }

@@ -3,7 +3,6 @@ package kdbus
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/kdbus-go/kdbus/abi"
@@ -38,7 +37,7 @@ func (b *nativeBus) peerMetadata(ctx context.Context, name string, kinds abi.Att
 	}
 	err := b.object.conn.do(ctx, cmd, func(answer []byte, err error) error {
 		if err != nil {
-			return noOwner(err)
+			return notStarted(err)
 		}
 		infos, err := infosOf(cmd, answer, where)
 		if err != nil {
@@ -55,9 +54,6 @@ func (b *nativeBus) peerMetadata(ctx context.Context, name string, kinds abi.Att
 func (b busObject) peerMetadata(ctx context.Context, name string, kinds abi.AttachFlags) (*abi.Metadata, error) {
 	answer, err := Call[map[string]Variant](ctx, b.object, busName+".GetConnectionCredentials", name)
 	if err != nil {
-		if errors.Is(err, ErrServiceUnknown) {
-			err = noOwner(err)
-		}
 		return nil, err
 	}
 	m := new(abi.Metadata)

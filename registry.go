@@ -68,6 +68,9 @@ func (b busObject) removeMatch(ctx context.Context, rule string) error {
 	return b.object.Send(ctx, busName+".RemoveMatch", rule)
 }
 
+// cancelCall does nothing: D-Bus has no way to say that.
+func (b busObject) cancelCall(uint32) {}
+
 func (b busObject) becomeMonitor(ctx context.Context, rules []string, hook func(error)) error {
 	m, err := b.object.message(busName+".Monitoring.BecomeMonitor", "asu", []any{rules, uint32(0)})
 	if err != nil {

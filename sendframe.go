@@ -18,8 +18,8 @@ import (
 // the socket is quicker than making and mapping a file.
 const memfdThreshold = 128 << 10
 
-// send sends a message, or a command. The bus answers it only if it fails, unless it is a command
-// that wants an answer; calls are answered by another message.
+// send sends a message, or a command. The bus answers calls, with the reply or why there is none,
+// and commands; the rest only if it fails.
 func (t *frames) send(ctx context.Context, m *outgoing) error {
 	if m.command != nil {
 		m.head = appendCommand(m.head[:0], m)
@@ -47,8 +47,9 @@ func appendCommand(dst []byte, m *outgoing) []byte {
 	return dst
 }
 
-// sendStruct is the command SEND, without anything to say.
-var sendStruct = new(abi.Send).Append(nil)
+// sendStructs are the command SEND, of a message and of a call. A call is a synchronous one: then
+// the bus lets it be cancelled, and does not count it any more.
+var sendStructs = [2][]byte{new(abi.Send).Append(nil), (&abi.Send{Flags: abi.SendSyncReply}).Append(nil)}
 
 // encode writes the frame of a message into m.head, but for its end, the body that is returned
 // with what is to be sent beside it.
@@ -70,12 +71,13 @@ func (t *frames) encode(m *outgoing, fds []int) (body []byte, _ []int, err error
 		return nil, fds, tooManyFDs(len(fds))
 	}
 	h := abi.FrameHeader{Cmd: abi.CmdSend, Tag: uint64(m.header.Serial), Code: uint32(abi.FrameQuiet), FDs: uint32(len(fds))}
-	if m.header.Flags&NoAutoStart != 0 {
-		h.Tag |= tagNoAutoStart
-	}
 	// Where the header of D-Bus begins is known when it is written: its size, when it has been.
 	k.Payload[0] = abi.Payload{Type: abi.ItemPayloadVec, Offset: uint64(k.Size()), Size: 1}
-	dst := append(h.Append(m.head[:0]), sendStruct...)
+	send := sendStructs[0]
+	if k.Flags&abi.MsgExpectReply != 0 {
+		h.Code, send = 0, sendStructs[1]
+	}
+	dst := append(h.Append(m.head[:0]), send...)
 	at := len(dst)
 	dst = k.Append(dst)
 	begin := len(dst)
@@ -125,7 +127,7 @@ func (t *frames) envelope(m *outgoing, files int) error {
 		number, ok := strings.CutPrefix(h.Destination, ":1.")
 		id, err := strconv.ParseUint(number, 10, 64)
 		if !ok || err != nil || id == 0 || id == abi.DstIDBroadcast {
-			return errorOfErrno(unix.ENXIO, h.Flags&NoAutoStart != 0, "no connection has the name "+h.Destination)
+			return errorOfErrno(unix.ENXIO, "no connection has the name "+h.Destination)
 		}
 		k.DstID = id
 	default:

@@ -47,6 +47,8 @@ type registry interface {
 	listNames(ctx context.Context, activatable bool) ([]string, error)
 	addMatch(ctx context.Context, rule string) error
 	removeMatch(ctx context.Context, rule string) error
+	// cancelCall says that nobody waits for the answer to a call any more, if that can be said.
+	cancelCall(serial uint32)
 	becomeMonitor(ctx context.Context, rules []string, hook func(err error)) error
 	peerMetadata(ctx context.Context, name string, kinds abi.AttachFlags) (*abi.Metadata, error)
 }
