@@ -39,12 +39,17 @@ func (o Options) Parse(file string) (*Config, error) {
 	if err := p.parse(Source{File: file}); err != nil {
 		return nil, err
 	}
+	return p.finish()
+}
+
+// finish returns what the first file and all others said.
+func (p *parser) finish() (*Config, error) {
 	if p.read.exceeded != nil {
 		return nil, p.read.exceeded
 	}
 	if len(p.conf.Listen) == 0 {
 		return nil, &Error{
-			Source: Source{File: file}, Element: "<busconfig>",
+			Source: Source{File: p.file}, Element: "<busconfig>",
 			Reason: "has no <listen>; add one with an address, such as unix:path=/run/dbus/system_bus_socket",
 		}
 	}

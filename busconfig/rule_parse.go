@@ -46,7 +46,7 @@ func (p *parser) rule(e element) error {
 	case Receive:
 		err = p.messageRule(e, r, "receive_")
 	case Own:
-		e.ownRule(r)
+		p.ownRule(e, r)
 	case Connect:
 		known = p.connectRule(e, r)
 	}
@@ -139,6 +139,19 @@ func (e element) compare(r *Rule, name string, field *string, w wants) {
 	}
 }
 
+// comparePrefix makes r want a name to begin as the attribute name says, where a star is nothing special.
+func (p *parser) comparePrefix(e element, r *Rule, name string) {
+	value, ok := e.value(name)
+	if !ok {
+		return
+	}
+	r.peer = value
+	r.wants |= wantsPeer | wantsPrefix
+	if strings.Contains(value, "*") || strings.HasSuffix(value, ".") {
+		p.warn(e, "%s is %q, which no name begins with; write the beginning without star and last dot", name, value)
+	}
+}
+
 // messageRule reads the attributes of a rule about messages, which begin with prefix or are for both
 // directions.
 func (p *parser) messageRule(e element, r *Rule, prefix string) error {
@@ -148,10 +161,7 @@ func (p *parser) messageRule(e element, r *Rule, prefix string) error {
 	e.compare(r, prefix+"error", &r.errorName, wantsError)
 	e.compare(r, "send_destination", &r.peer, wantsPeer)
 	e.compare(r, "receive_sender", &r.peer, wantsPeer)
-	if value, ok := e.value("send_destination_prefix"); ok { // where a star is nothing special
-		r.peer = value
-		r.wants |= wantsPeer | wantsPrefix
-	}
+	p.comparePrefix(e, r, "send_destination_prefix")
 	if err := p.messageType(e, r, prefix+"type"); err != nil {
 		return err
 	}
@@ -265,12 +275,9 @@ func (p *parser) log(e element, r *Rule) {
 	}
 }
 
-func (e element) ownRule(r *Rule) {
+func (p *parser) ownRule(e element, r *Rule) {
 	e.compare(r, "own", &r.peer, wantsPeer)
-	if value, ok := e.value("own_prefix"); ok { // where a star is nothing special
-		r.peer = value
-		r.wants = wantsPeer | wantsPrefix
-	}
+	p.comparePrefix(e, r, "own_prefix")
 }
 
 // connectRule reads the attribute user or group. It returns false if nobody has that name.
