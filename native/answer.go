@@ -34,7 +34,13 @@ func (c *conn) answer(r *request, failure error) error {
 	default:
 		body = r.reply()
 	}
-	return c.deliver(&h, body)
+	err := c.deliver(&h, body)
+	if errors.Is(err, bus.ErrQueueFull) && failure == nil && len(r.infos) > 0 {
+		text := fmt.Sprintf("%v: an answer of %d bytes is more than the queue can take", r.Cmd, len(body))
+		h.Code = uint32(syscall.ENOBUFS)
+		err = c.deliver(&h, []byte(text))
+	}
+	return err
 }
 
 // shorten leaves of the command's struct what the bus fills in. Who negotiates gets all of it back.

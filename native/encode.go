@@ -25,7 +25,10 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	case answers:
 		h.Cmd, h.Tag = abi.CmdSend, call.tag
 	case m.Notification != nil && m.Notification.Kind == bus.MessagesDropped:
-		c.encodeDropped(e)
+		c.encodeEmpty(e, false)
+		return
+	case m.Notification != nil && m.Notification.Kind == bus.MessagesHeld:
+		c.encodeEmpty(e, true)
 		return
 	case m.Notification != nil && notification(m.Notification).Type == 0:
 		return // of no interest but to D-Bus 1 peers
@@ -51,10 +54,11 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	}
 }
 
-// encodeDropped says that messages were dropped, and nothing else.
-func (c *conn) encodeDropped(e *transport.Encoding) {
+// encodeEmpty encodes a frame without a message: it says how many were dropped, if some were. To an
+// activator it says, in any case, that messages wait for somebody to take its name.
+func (c *conn) encodeEmpty(e *transport.Encoding, always bool) {
 	h := abi.FrameHeader{Size: abi.FrameHeaderSize, Cmd: abi.CmdRecv}
-	if c.putDropped(&h) {
+	if c.putDropped(&h) || always {
 		e.Head(h.Append)
 	}
 }

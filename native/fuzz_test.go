@@ -360,10 +360,7 @@ func (s *speaker) received(f nativetest.Frame) {
 	t := s.talk.t
 	defer nativetest.CloseAll(f.FDs)
 	if len(f.Body) == 0 {
-		if f.Tag == 0 {
-			t.Fatal("a message that is empty and says nothing")
-		}
-		return
+		return // some were dropped, or wait at an activator
 	}
 	var k abi.Message
 	if err := k.DecodeReceived(f.Body); err != nil {
@@ -423,7 +420,7 @@ func (s *speaker) finish() {
 // errnosOf returns what a command can be answered, as docs/native-protocol.md has it.
 func errnosOf(cmd abi.Cmd) []syscall.Errno {
 	any := []syscall.Errno{
-		syscall.EINVAL, syscall.EMSGSIZE, syscall.ENOTTY, syscall.EOPNOTSUPP, syscall.EBADFD, syscall.ENOTCONN, syscall.ENAMETOOLONG,
+		syscall.ENOBUFS, syscall.EINVAL, syscall.EMSGSIZE, syscall.ENOTTY, syscall.EOPNOTSUPP, syscall.EBADFD, syscall.ENOTCONN, syscall.ENAMETOOLONG,
 	}
 	switch cmd {
 	case abi.CmdHello:

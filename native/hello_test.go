@@ -232,6 +232,9 @@ func TestActivatorReceivesNothing(t *testing.T) {
 
 	// What waits for the service goes to the service.
 	w.send(b, nativetest.Outgoing{Message: abi.Message{DstName: "org.example.A", Cookie: 2}, Body: []byte("wake up")})
+	if f, err := a.ReadFrame(); err != nil || f.Cmd != abi.CmdRecv || f.Tag != 0 || len(f.Body) != 0 {
+		t.Errorf("the activator is told %+v, %v", f, err)
+	}
 	service := w.join()
 	w.do(service, &abi.NameAcquire{Name: "org.example.A"})
 	if m := w.recv(service); w.content(m) != "wake up" || m.SrcID != b.ID {

@@ -221,3 +221,15 @@ func TestConnectionsAreTold(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+func TestListThatDoesNotFitIsRefused(t *testing.T) {
+	w := newWorld(t)
+	owner := w.join()
+	for i := range 200 {
+		w.do(owner, &abi.NameAcquire{Name: fmt.Sprintf("org.example.N%d", i)})
+	}
+	small := w.join(func(h *abi.Hello) { h.PoolSize = uint64(os.Getpagesize()) })
+	_, err := small.Do(&abi.List{Flags: abi.ListNames})
+	refuses(t, "LIST", err, syscall.ENOBUFS)
+	w.do(small, &abi.List{})
+}

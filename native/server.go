@@ -49,8 +49,6 @@ type Config struct {
 	// Privileged decides who may be a monitor, an activator or a policy holder, or pass for another
 	// process. Nil means root and the user of this process.
 	Privileged func(uid uint32) bool
-	// CreatorName is how BUS_CREATOR_INFO calls the bus. Empty means the bus's own name.
-	CreatorName string
 }
 
 // A Server has what the native peers of a bus share. Safe for concurrent use.
