@@ -1,8 +1,6 @@
 package kdbus
 
 import (
-	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -70,9 +68,13 @@ func (m *outgoing) setBody(signature string, values []any) (err error) {
 	if len(values) == 0 && signature == "" {
 		return nil
 	}
-	if slices.ContainsFunc(values, isFile) {
-		if values, err = m.takeFiles(values); err != nil {
+	if slices.ContainsFunc(values, mayHaveFiles) && hasFile(values...) {
+		var sig string
+		if values, sig, err = m.takeFiles(values); err != nil {
 			return err
+		}
+		if signature == "" {
+			signature = sig
 		}
 	}
 	if signature == "" {
@@ -89,30 +91,4 @@ func (m *outgoing) setBody(signature string, values []any) (err error) {
 	m.header.BodySize = uint32(len(m.body))
 	m.header.UnixFDs = uint32(len(m.fds))
 	return nil
-}
-
-func isFile(v any) bool {
-	_, ok := v.(*os.File)
-	return ok
-}
-
-// takeFiles returns values with the index of a duplicate in place of each file.
-func (m *outgoing) takeFiles(values []any) ([]any, error) {
-	values = slices.Clone(values)
-	for i, v := range values {
-		f, ok := v.(*os.File)
-		if !ok {
-			continue
-		}
-		if f == nil {
-			return nil, fmt.Errorf("argument %d: the file is nil", i)
-		}
-		fd, err := duplicate(f)
-		if err != nil {
-			return nil, fmt.Errorf("argument %d: duplicate the descriptor of %s: %w", i, f.Name(), err)
-		}
-		values[i] = UnixFD(len(m.fds))
-		m.fds = append(m.fds, fd)
-	}
-	return values, nil
 }

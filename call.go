@@ -35,8 +35,8 @@ func (o Object) With(flags Flags) Object {
 }
 
 // Call calls a method, such as "com.example.Player.Play", and waits for its answer, which is
-// the caller's. Arguments are Go values as the package comment of wire lists them; an *os.File
-// is sent as a file descriptor and remains the caller's.
+// the caller's. Arguments are Go values as the package comment of wire lists them; an *os.File,
+// also within others, is sent as a file descriptor and remains the caller's.
 //
 // When ctx ends first, the error is its error; the call is not undone. An error that the callee
 // or the bus answered is an *Error, in particular [ErrNoReply] at once when the callee vanishes.

@@ -18,8 +18,9 @@
 // traffic of others.
 //
 // Which Go types are which D-Bus types is told in the comment of package wire. An *os.File as
-// argument, result or pointed to by what [Message.Decode] is given is a file descriptor. There is
-// no D-Bus type for int and uint: write int32 or int64.
+// argument, result or pointed to by what [Message.Decode] is given is a file descriptor; within
+// other values it can be sent, and is received as a [UnixFD], an index into [Message.Files]. There
+// is no D-Bus type for int and uint: write int32 or int64.
 //
 // Below that, a transport carries messages and a registry asks the bus for names and
 // subscriptions (transport.go has both interfaces). For D-Bus 1 they are a stream socket and calls

@@ -36,7 +36,8 @@ type exported struct {
 //     parameters may be a [context.Context], which ends with the connection, and a [*Message],
 //     the call; the others are the arguments, and the results before the error the answer. An
 //     [*Error] is answered as it is, any other error as org.freedesktop.DBus.Error.Failed. Files
-//     given to a method are the method's to close; those it returns are closed when sent.
+//     given to a method are the method's to close; those it returns, also within other values,
+//     are closed when sent.
 //   - Its properties are the fields of type [Property], its signals those of type [Signal], if
 //     value points to a struct.
 //

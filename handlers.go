@@ -3,7 +3,6 @@ package kdbus
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -110,11 +109,7 @@ func (c *Conn) handle(m *Message) {
 	}
 	results, err := method.invoke(c.ctx, c, m)
 	c.answer(context.Background(), m, method, err, results...)
-	for _, r := range results {
-		if f, ok := r.(*os.File); ok && f != nil {
-			f.Close()
-		}
-	}
+	closeFiles(results)
 	if !method.keepsMessage {
 		m.discard() // with files the method was not given
 	}

@@ -2,6 +2,7 @@ package kdbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -29,13 +30,10 @@ var (
 
 // signatureOfType returns the D-Bus type of values of a Go type.
 func signatureOfType(t reflect.Type) (string, error) {
-	switch {
-	case t == fileType:
-		return "h", nil
-	case t.Kind() == reflect.Interface && t.NumMethod() == 0:
+	if t.Kind() == reflect.Interface && t.NumMethod() == 0 {
 		return "v", nil
 	}
-	sig, err := wire.SignatureOf(reflect.New(t).Interface())
+	sig, err := wire.SignatureOf(reflect.New(sentType(t)).Interface())
 	return string(sig), err
 }
 
@@ -81,6 +79,9 @@ func reflectMethod(receiver reflect.Value, f reflect.Method) (*method, error) {
 			continue
 		}
 		sig, err := signatureOfType(t)
+		if err == nil && t != fileType && fileUseOf(t) == withFiles {
+			err = errors.New("files within others can be sent, but not received: take a UnixFD, an index into Message.Files")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("parameter %d is a %v: %w", i, t, err)
 		}
