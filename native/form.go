@@ -226,9 +226,12 @@ func readFile(fd int, b []byte, offset uint64) error {
 func guard(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		fault, ok := recover().(interface{ Addr() uintptr })
-		if ok {
-			err = fmt.Errorf("read a memfd: no memory at %#x", fault.Addr())
+		switch fault := recover().(type) {
+		case nil:
+		case interface{ Addr() uintptr }:
+			err = fmt.Errorf("read a memfd: there is no memory at %#x", fault.Addr())
+		default:
+			panic(fault)
 		}
 	}()
 	return read()
