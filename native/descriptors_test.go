@@ -3,6 +3,7 @@ package native_test
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -231,12 +232,13 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	round()
 	w.waitFor("the first clients to be gone", func() bool { return len(w.bus.Conns()) == 1 })
-	before := open()
+	before, goroutines := open(), runtime.NumGoroutine()
 	for range 20 {
 		round()
 	}
 	w.waitFor("all clients to be gone", func() bool { return len(w.bus.Conns()) == 1 })
 	w.waitFor("their descriptors to be closed", func() bool { return open() <= before })
+	w.waitFor("their goroutines to end", func() bool { return runtime.NumGoroutine() <= goroutines })
 	w.do(witness, &abi.List{})
 }
 
