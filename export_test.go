@@ -26,7 +26,7 @@ type player struct {
 	Any     kdbus.Property[kdbus.Variant] `kdbus:",writable"`
 	Stopped kdbus.Signal[struct {
 		Track string
-		After uint32
+		After uint32 `kdbus:"seconds"`
 	}]
 	Tick kdbus.Signal[int64] `kdbus:"Ticked"`
 	Bye  kdbus.Signal[struct{}]
@@ -173,7 +173,7 @@ func TestDeclaredSignalsAreEmitted(t *testing.T) {
 		for _, err := range []error{
 			p.Stopped.Emit(struct {
 				Track string
-				After uint32
+				After uint32 `kdbus:"seconds"`
 			}{"x", 5}), p.Tick.Emit(7), p.Bye.Emit(struct{}{}),
 		} {
 			if err != nil {
@@ -233,7 +233,7 @@ func TestIntrospectionDescribesWhatIsExported(t *testing.T) {
 			got = append(got, line)
 		}
 		want := []string{
-			"Play in:s in:as out:b out:a{su}", "Raise", "signal Bye", "signal Stopped :s :u", "signal Ticked :x",
+			"Play in:s in:as out:b out:a{su}", "Raise", "signal Bye", "signal Stopped track:s seconds:u", "signal Ticked :x",
 			"Any v readwrite", "Cover ay read invalidates", "Secret i readwrite false", "Track s read", "Version u read const",
 			"Volume d readwrite",
 		}
@@ -250,7 +250,7 @@ func TestIntrospectionDescribesWhatIsExported(t *testing.T) {
 func argsOf(args []introspect.Arg) string {
 	var b strings.Builder
 	for _, a := range args {
-		b.WriteString(" " + a.Direction + ":" + a.Type)
+		b.WriteString(" " + a.Direction + a.Name + ":" + a.Type)
 	}
 	return b.String()
 }

@@ -98,13 +98,13 @@ func (e *exported) introspect(b *strings.Builder, name string) {
 			continue
 		}
 		fmt.Fprintf(b, "    <method name=%q>\n", name)
-		writeArgs(b, m.in, ` direction="in"`)
-		writeArgs(b, m.out, ` direction="out"`)
+		writeArgs(b, m.in, ` direction="in"`, nil)
+		writeArgs(b, m.out, ` direction="out"`, nil)
 		b.WriteString("    </method>\n")
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.signals)) {
 		fmt.Fprintf(b, "    <signal name=%q>\n", name)
-		writeArgs(b, e.signals[name].signature, "")
+		writeArgs(b, e.signals[name].signature, "", e.signals[name].args)
 		b.WriteString("    </signal>\n")
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.properties)) {
@@ -123,11 +123,15 @@ func (e *exported) introspect(b *strings.Builder, name string) {
 	b.WriteString("  </interface>\n")
 }
 
-// writeArgs writes one arg for each complete type in a signature.
-func writeArgs(b *strings.Builder, signature, direction string) {
-	for signature != "" {
+// writeArgs writes one arg for each complete type in a signature, with their names as far as given.
+func writeArgs(b *strings.Builder, signature, direction string, names []string) {
+	for i := 0; signature != ""; i++ {
 		n := completeType(signature)
-		fmt.Fprintf(b, "      <arg type=\"%s\"%s/>\n", escape(signature[:n]), direction)
+		name := ""
+		if i < len(names) {
+			name = ` name="` + escape(names[i]) + `"`
+		}
+		fmt.Fprintf(b, "      <arg%s type=\"%s\"%s/>\n", name, escape(signature[:n]), direction)
 		signature = signature[n:]
 	}
 }

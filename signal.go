@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/kdbus-go/kdbus/wire"
@@ -11,8 +12,8 @@ import (
 
 // Signal is a signal of an exported object: a field of the struct given to [Conn.Export]. T is
 // the type of its argument; the fields of a struct are several arguments, and struct{} is none.
-// The tag `kdbus:"Name"` gives it another name than that of the field. [Conn.Emit] emits signals
-// too; those declared so are part of the introspection data.
+// The tag `kdbus:"Name"` gives it another name than that of the field, and names arguments
+// likewise. [Conn.Emit] emits signals too; those declared so are part of the introspection data.
 type Signal[T any] struct {
 	mu     sync.Mutex
 	places []*emitter
@@ -65,6 +66,11 @@ func (s *Signal[T]) emitter() (*emitter, error) {
 			return nil, fmt.Errorf("argument %s: %w", f.Name, err)
 		}
 		e.signature += sig
+		name := f.Tag.Get("kdbus")
+		if name == "" {
+			name = strings.ToLower(f.Name[:1]) + f.Name[1:]
+		}
+		e.args = append(e.args, name)
 	}
 	return e, nil
 }
@@ -96,6 +102,7 @@ type emitter struct {
 	iface     string
 	name      string
 	signature string
+	args      []string // names of arguments, if they have some
 }
 
 // signalsOf returns the signals of the struct that value points to, if it does.
