@@ -3,6 +3,7 @@ package kdbus
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/kdbus-go/kdbus/wire"
 )
@@ -184,4 +185,13 @@ func (c *Conn) emit(ctx context.Context, dest string, path ObjectPath, signal, s
 		return fmt.Errorf("kdbus: emit %s from %s: %w", signal, path, err)
 	}
 	return nil
+}
+
+// splitMember takes "com.example.Interface.Member" apart. Without a dot, all is the member.
+func splitMember(name string) (iface, member string) {
+	dot := strings.LastIndexByte(name, '.')
+	if dot < 0 {
+		return "", name
+	}
+	return name[:dot], name[dot+1:]
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"os"
 	"sync"
 	"testing"
 
 	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/kdbustest"
 )
 
@@ -115,4 +117,35 @@ func ExampleConn_Subscribe() {
 	}
 	fmt.Println(name)
 	// Output: subscriber
+}
+
+// Guard is a service that asks who calls.
+type Guard struct{}
+
+// MayEnter answers as the bus, not the caller, says who it is.
+func (Guard) MayEnter(call *kdbus.Message) (bool, error) {
+	m := call.Metadata()
+	if m == nil || m.Has&abi.AttachCreds == 0 {
+		return false, kdbus.NewError(kdbus.ErrAccessDenied.Name, "who are you?")
+	}
+	return m.Creds.EUID == uint64(os.Geteuid()), nil
+}
+
+// On a native bus, every message can say who sent it.
+func ExampleMessage_Metadata() {
+	ctx := context.Background()
+	dialer := kdbus.Dialer{Metadata: abi.AttachCreds}
+	service, err := dialer.Dial(ctx, exampleBus())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer service.Close()
+	if err := service.Export("/com/example/Guard", "com.example.Guard", Guard{}); err != nil {
+		log.Fatal(err)
+	}
+	conn := exampleConn()
+	defer conn.Close()
+	guard := conn.Object(service.Name(), "/com/example/Guard")
+	fmt.Println(kdbus.Call[bool](ctx, guard, "com.example.Guard.MayEnter"))
+	// Output: true <nil>
 }
