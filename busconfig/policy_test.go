@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/kdbus-go/kdbus/wire"
@@ -182,6 +183,31 @@ func TestEqualCredentialsShareAView(t *testing.T) {
 	if p.For(0, nil, false).Policy() != p {
 		t.Error("a view does not know its policy")
 	}
+}
+
+func TestViewsAreUsedByManyAtOnce(t *testing.T) {
+	p := mustParse(t, systemRules+benchmarkRules(50))
+	names := NewNames(":1.7", "org.example.Clock")
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for lacks := range 16 {
+				m := call("", "org.example.Clock", "Set")
+				m.Destination = names
+				for bit, field := range []*string{&m.Path, &m.Interface, &m.Member, &m.ErrorName} {
+					if *field = "x"; lacks&(1<<bit) != 0 {
+						*field = ""
+					}
+				}
+				v := p.For(uint32(lacks%2), []uint32{29}, false)
+				got, all := v.MaySend(m).Rule, v.SendRules(m)
+				if len(all) == 0 && got != nil || len(all) > 0 && got != all[len(all)-1] {
+					t.Errorf("%+v: %v of %v", m, got, all)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestNamesServeSeveralPolicies(t *testing.T) {

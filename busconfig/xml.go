@@ -8,13 +8,12 @@ import (
 	"io"
 	"strings"
 	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // The XML that dbus-daemon's parser (expat) accepts, read with encoding/xml. What the latter lets pass and the
 // former does not is checked here: attributes given twice, tags that do not match, text and
 // elements outside the root, a late XML declaration. Entities that a DOCTYPE declares are known
-// (doctype.go).
+// (doctype.go). As with dbus-daemon, files are UTF-8 or obviously UTF-16, whatever encoding they declare.
 
 // attribute is an attribute of an element with its value.
 type attribute struct{ name, value string }
@@ -48,13 +47,13 @@ type tag struct {
 // scanXML reads a whole document.
 func scanXML(file string, data []byte, h handler) error {
 	s := scanner{file: file, handler: h}
-	data, utf16, err := toUTF8(data)
+	data, err := toUTF8(data)
 	if err != nil {
 		return s.fail(1, "", "%v", err)
 	}
 	s.data = data
 	s.decoder = xml.NewDecoder(bytes.NewReader(data))
-	s.decoder.CharsetReader = func(label string, r io.Reader) (io.Reader, error) { return charset(label, r, utf16) }
+	s.decoder.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 	for {
 		line, _ := s.decoder.InputPos()
 		offset := s.decoder.InputOffset()
@@ -167,6 +166,9 @@ func (s *scanner) syntax(err error) error {
 	if e, ok := errors.AsType[*xml.SyntaxError](err); ok {
 		line, reason = e.Line, e.Msg
 	}
+	if strings.Contains(reason, "UTF-8") {
+		reason += "; save the file as UTF-8"
+	}
 	element := ""
 	if len(s.open) > 0 {
 		element = s.open[len(s.open)-1].name
@@ -199,64 +201,21 @@ func blank(r rune) rune {
 
 func isSpace(s string) bool { return strings.Trim(s, " \t\n\r") == "" }
 
-// charset reads what an XML declaration says is encoded as label. The encodings are those that every
-// expat knows. data that was UTF-16 has been converted before.
-func charset(label string, r io.Reader, wasUTF16 bool) (io.Reader, error) {
-	switch strings.ToUpper(label) {
-	case "UTF-16":
-		if wasUTF16 {
-			return r, nil
-		}
-		return nil, errors.New("the file says that it is UTF-16, but is not; remove the encoding from the XML declaration")
-	case "ISO-8859-1":
-		return &latin1{r: r, last: 0xff}, nil
-	case "US-ASCII":
-		return &latin1{r: r, last: 0x7f}, nil
-	}
-	return nil, fmt.Errorf("the encoding %q is unknown; save the file as UTF-8", label)
-}
-
-// latin1 turns ISO-8859-1 into UTF-8. Bytes above last are errors.
-type latin1 struct {
-	r       io.Reader
-	last    byte
-	pending []byte
-}
-
-func (l *latin1) Read(p []byte) (int, error) {
-	if len(l.pending) == 0 {
-		var in [512]byte
-		n, err := l.r.Read(in[:])
-		if n == 0 {
-			return 0, err
-		}
-		for _, c := range in[:n] {
-			if c > l.last {
-				return 0, fmt.Errorf("the byte 0x%02x is not US-ASCII; save the file as UTF-8", c)
-			}
-			l.pending = utf8.AppendRune(l.pending, rune(c))
-		}
-	}
-	n := copy(p, l.pending)
-	l.pending = l.pending[n:]
-	return n, nil
-}
-
 // toUTF8 removes a byte order mark and converts what is UTF-16.
-func toUTF8(data []byte) (out []byte, wasUTF16 bool, err error) {
+func toUTF8(data []byte) ([]byte, error) {
 	high := -1 // where in each pair the high byte is
 	switch {
 	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
-		return data[3:], false, nil
+		return data[3:], nil
 	case bytes.HasPrefix(data, []byte("\xfe\xff")), bytes.HasPrefix(data, []byte("\x00<")):
 		high = 0
 	case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("<\x00")):
 		high = 1
 	default:
-		return data, false, nil
+		return data, nil
 	}
 	if len(data)%2 != 0 {
-		return nil, true, errors.New("the file is UTF-16, but ends within a character")
+		return nil, errors.New("the file is UTF-16, but ends within a character")
 	}
 	units := make([]uint16, 0, len(data)/2)
 	for i := 0; i < len(data); i += 2 {
@@ -265,5 +224,5 @@ func toUTF8(data []byte) (out []byte, wasUTF16 bool, err error) {
 	if units[0] == 0xfeff {
 		units = units[1:]
 	}
-	return []byte(string(utf16.Decode(units))), true, nil
+	return []byte(string(utf16.Decode(units))), nil
 }
