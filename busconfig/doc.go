@@ -18,7 +18,8 @@
 // cases. The exceptions are few: files of an includedir, which dbus-daemon reads in the order of the
 // directory, are read in the order of their names; of several service files in one directory for one
 // name, the one that is named after it wins; <syslog/> counts in included files too; user and group
-// numbers need no entry in the user database.
+// numbers need no entry in the user database; and what a DOCTYPE may define beyond texts is refused: entities that
+// stand for markup, parameter entities, default attributes.
 //
 // # How a policy is evaluated
 //

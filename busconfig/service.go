@@ -105,21 +105,22 @@ func parseService(file string, data []byte) (*Service, error) {
 var ErrNoService = errors.New("no such service")
 
 // FindHelperService finds what the setuid helper of a system bus starts for a name: the file that is named after
-// it, in the first of the directories where there is one that can be read, with that very name in it
-// and with a user. It trusts neither the name nor that anybody else has checked the file. An error is an
+// it, in the first of the directories where there is one that [LoadServices] would take, too. It has to have that
+// very name in it, and a user. It trusts neither the name nor that anybody else has checked the file. An error is an
 // [*Error], or wraps [ErrNoService].
 func FindHelperService(dirs []ServiceDirectory, name string) (*Service, error) {
 	if err := wire.CheckWellKnownName(name); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoService, err)
 	}
+	var broken error // what is wrong with the first file that cannot be used
 	for _, d := range dirs {
 		file := join(d.Path, name+serviceSuffix)
 		s, err := ParseService(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err != nil {
-			return nil, err
+			if broken == nil && !errors.Is(err, fs.ErrNotExist) {
+				broken = err
+			}
+			continue
 		}
 		switch {
 		case s.Name != name:
@@ -134,6 +135,9 @@ func FindHelperService(dirs []ServiceDirectory, name string) (*Service, error) {
 			}
 		}
 		return s, nil
+	}
+	if broken != nil {
+		return nil, broken
 	}
 	return nil, fmt.Errorf("%w: no directory has %s%s", ErrNoService, name, serviceSuffix)
 }

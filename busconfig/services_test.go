@@ -77,11 +77,14 @@ func TestHelperStartsOnlyWhatIsNamedAfterItsName(t *testing.T) {
 	put("1/broken.one.service", "x")
 	put("2/a.b.service", serviceText("a.b", "User=root"))
 	put("2/c.d.service", serviceText("c.d", "User=root"))
+	put("1/second.try.service", "x")
+	put("2/second.try.service", serviceText("second.try", "User=root"))
 	put("e.f.service", serviceText("../e.f", "User=root"))
 	dirs := []ServiceDirectory{{Path: dir + "/none"}, {Path: dir + "/1"}, {Path: dir + "/2"}}
 	for name, want := range map[string]string{
 		"a.b":        "user joe",
 		"c.d":        "user root",
+		"second.try": "user root",
 		"no.user":    "User: is missing",
 		"other.name": "Name: is x.y, but the file is named after other.name; rename it to x.y.service",
 		"z.z":        "no such service: no directory has z.z.service",
