@@ -133,7 +133,6 @@ func (c *Conn) moveCall(w *call, to *Conn, taken bool) {
 	was.disown(w)
 	delete(w.caller.calls, w.key)
 	if !taken || w.caller.calls[key] != nil {
-		c.bus.timers.remove(w)
 		c.tell(w.caller, w.key.cookie, Notification{Kind: ReplyDead, OldOwner: was.id})
 		return
 	}

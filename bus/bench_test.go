@@ -22,9 +22,9 @@ func (s *sink) Wake() {
 
 func (s *sink) Wanted(meta.Kinds) {}
 
-func (b *testBus) sink() *bus.Conn {
+func (b *testBus) sink(change ...func(*bus.ConnConfig)) *bus.Conn {
 	s := &sink{}
-	p := b.connect(func(c *bus.ConnConfig) { c.Receiver = s; c.Limits = roomy })
+	p := b.connect(append(change, func(c *bus.ConnConfig) { c.Receiver = s; c.Limits = roomy })...)
 	s.conn = p.Conn
 	return p.Conn
 }
@@ -92,25 +92,39 @@ func BenchmarkUnicastToAQueueOf(b *testing.B) {
 }
 
 func BenchmarkCallAndReply(b *testing.B) {
+	b.Run("of D-Bus 1", func(b *testing.B) {
+		payload := [][]byte{make([]byte, 100)}
+		benchmarkCalls(b, func(*bus.ConnConfig) {}, func(m *bus.Message) { m.Payload, m.Has = payload, bus.PartDBus1 })
+	})
+	segments := []bus.Segment{{Bytes: make([]byte, 100), Size: 100}}
+	for name, timeout := range map[string]uint64{"native": 1 << 63, "native with a deadline": 25e9} {
+		b.Run(name, func(b *testing.B) {
+			deadline := newBus(b).Monotonic() + timeout
+			benchmarkCalls(b, native, func(m *bus.Message) {
+				deadline++ // each call has its own
+				m.Extra = &bus.Extra{Segments: segments, Deadline: deadline}
+			})
+		})
+	}
+}
+
+func benchmarkCalls(b *testing.B, kind func(*bus.ConnConfig), fill func(*bus.Message)) {
 	t := newBus(b)
-	caller, callee := t.sink(), t.sink()
-	payload := [][]byte{make([]byte, 100)}
+	caller, callee := t.sink(kind), t.sink(kind)
 	var cookie uint64
+	send := func(c *bus.Conn, m *bus.Message) {
+		fill(m)
+		if err := c.Send(m); err != nil {
+			b.Fatal(err)
+		}
+		c.Flush()
+		m.Release()
+	}
 	b.ReportAllocs()
 	for b.Loop() {
 		cookie++
-		m := &bus.Message{Dst: callee.ID(), Flags: bus.ExpectReply, Cookie: cookie, Payload: payload, Has: bus.PartDBus1}
-		if err := caller.Send(m); err != nil {
-			b.Fatal(err)
-		}
-		caller.Flush()
-		m.Release()
-		m = &bus.Message{Dst: caller.ID(), ReplyCookie: cookie, Payload: payload, Has: bus.PartDBus1}
-		if err := callee.Send(m); err != nil {
-			b.Fatal(err)
-		}
-		callee.Flush()
-		m.Release()
+		send(caller, &bus.Message{Dst: callee.ID(), Flags: bus.ExpectReply, Cookie: cookie})
+		send(callee, &bus.Message{Dst: caller.ID(), ReplyCookie: cookie})
 	}
 }
 

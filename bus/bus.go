@@ -51,8 +51,8 @@ type Bus struct {
 	guid    string
 	policy  Policy
 	indexes []Index
-	timers  timers
 	config  Config
+	clock   clock
 	attach  meta.Kinds // what messages on this bus may carry
 
 	mu        sync.RWMutex
@@ -79,6 +79,7 @@ func (d *Domain) NewBus(config Config) *Bus {
 	b := &Bus{
 		domain:  d,
 		config:  config,
+		clock:   readClock(),
 		name:    config.Name,
 		guid:    hex.EncodeToString(guid[:]),
 		policy:  config.Policy,
@@ -102,7 +103,6 @@ func (d *Domain) NewBus(config Config) *Bus {
 	if b.policy == nil {
 		b.policy = allowAll{}
 	}
-	b.timers.bus = b
 	return b
 }
 

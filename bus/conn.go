@@ -35,6 +35,7 @@ type Conn struct {
 	owed  *call             // calls that this connection has to answer, a list
 	// manyCalls: calls has had more than fewCalls entries
 	manyCalls bool
+	expiry    expiry // of calls
 
 	touched []*Conn // receivers to wake at the next Flush; the driving goroutine's
 

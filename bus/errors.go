@@ -54,4 +54,5 @@ const (
 	ErrMonitor        = syscall.EOPNOTSUPP    // monitors send nothing and own nothing
 	ErrDisconnected   = syscall.ENOTCONN      // the connection was closed
 	ErrMissingPayload = syscall.EBADMSG       // the message has nothing to deliver
+	ErrTimedOut       = syscall.ETIMEDOUT     // the deadline of a synchronous call had passed when it was sent
 )

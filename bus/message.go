@@ -4,7 +4,6 @@ import (
 	"math"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/kdbus-go/kdbus/meta"
 )
@@ -103,10 +102,13 @@ type Extra struct {
 	// Memfds are the descriptors of the sealed memfds of Segments. The Message owns them, as FDs.
 	Memfds []int
 
-	// Timeout is how long the caller waits for the reply to a call; 0 is for ever.
-	Timeout time.Duration
-	// Deadline is the same as the receiver is told it: nanoseconds of CLOCK_MONOTONIC; 0 if none.
+	// Deadline is until when the caller waits for the reply to a call, in nanoseconds of
+	// CLOCK_MONOTONIC, see [Bus.Monotonic]. 0, and what is above math.MaxInt64, is for ever. When it has
+	// passed the caller is told by ReplyTimeout, at once if that was so from the beginning.
 	Deadline uint64
+	// Sync marks a call whose caller does nothing but wait: if its deadline is found to have passed
+	// when it is sent, that is an error, ErrTimedOut, and the message is not delivered.
+	Sync bool
 
 	// Bloom is the filter of a signal, as long as [BloomParameter] says, and BloomGeneration how it
 	// was made: kdbus.match(7).
@@ -140,11 +142,13 @@ func (m *Message) Segments() []Segment { return m.extra().Segments }
 // Memfds returns what Extra has of it.
 func (m *Message) Memfds() []int { return m.extra().Memfds }
 
-// Timeout returns what Extra has of it.
-func (m *Message) Timeout() time.Duration { return m.extra().Timeout }
-
-// Deadline returns what Extra has of it.
-func (m *Message) Deadline() uint64 { return m.extra().Deadline }
+// Deadline returns what Extra has of it; 0 if it is never reached.
+func (m *Message) Deadline() uint64 {
+	if d := m.extra().Deadline; d <= math.MaxInt64 {
+		return d
+	}
+	return 0
+}
 
 // Bloom returns the filter that Extra has, and its generation; nil if there is none.
 func (m *Message) Bloom() (filter []byte, generation uint64) {

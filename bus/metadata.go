@@ -3,8 +3,6 @@ package bus
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kdbus-go/kdbus/meta"
 )
 
@@ -61,32 +59,11 @@ func (b *Bus) attachTimestamp(data *meta.Data, m *Message) {
 	now := time.Now()
 	data.Timestamp = meta.Timestamp{
 		Seqnum:      m.Sequence,
-		MonotonicNS: monotonicBase.ns + uint64(now.Sub(monotonicBase.at)),
+		MonotonicNS: b.clock.monotonic(now),
 		RealtimeNS:  uint64(now.UnixNano()),
 	}
 	data.Has |= meta.KindTimestamp
 }
-
-// monotonicBase is one moment as time.Time has it and in nanoseconds of CLOCK_MONOTONIC: from then
-// on it takes no system call to know the latter. It is right to within the time that it took to read
-// both clocks, the shortest of some attempts.
-var monotonicBase = func() (best struct {
-	at time.Time
-	ns uint64
-}) {
-	shortest := time.Duration(-1)
-	for range 5 {
-		var ts unix.Timespec
-		at := time.Now()
-		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-			panic(err) // every Linux has this clock
-		}
-		if took := time.Since(at); shortest < 0 || took < shortest {
-			shortest, best.at, best.ns = took, at, uint64(ts.Nano())
-		}
-	}
-	return best
-}()
 
 // describe adds what the bus knows of c. Bus.mu is held in any mode.
 func (c *Conn) describe(data *meta.Data, kinds meta.Kinds) {

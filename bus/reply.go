@@ -1,16 +1,12 @@
 package bus
 
-import (
-	"container/heap"
-	"sync"
-	"sync/atomic"
-	"time"
-)
+import "sync/atomic"
 
 // Calls and their replies. A call that expects a reply is written down with its caller, so that the
 // reply is let through, once and only from the one that was called; and in a list of the callee, so
 // that the caller is told if the callee leaves. Both are guarded by the respective Conn.mu; who
-// holds Bus.mu for writing may touch both, as nobody else can.
+// holds Bus.mu for writing may touch both, as nobody else can. What ends calls that are not answered
+// in time is in deadline.go.
 
 // callKey identifies a call among those of one caller.
 type callKey struct {
@@ -22,9 +18,8 @@ type callKey struct {
 type call struct {
 	key            callKey
 	caller, callee *Conn
-	prev, next     *call // in the callee's list, newest first; guarded by callee.mu
-	deadline       time.Time
-	heapIndex      int         // in timers, when there is a deadline
+	prev, next     *call       // in the callee's list, newest first; guarded by callee.mu
+	deadline       uint64      // as Message.Deadline has it, 0 for never
 	queued         atomic.Bool // the callee has it, and may answer; set with callee.mu held
 }
 
@@ -44,11 +39,8 @@ func (c *Conn) call(dst *Conn, m *Message) error {
 	if m.Cookie == 0 {
 		return errorf(ErrInvalid, "a call that expects a reply needs a cookie")
 	}
-	w := &call{key: callKey{m.Cookie, dst.id}, caller: c, callee: dst}
-	if timeout := m.Timeout(); timeout > 0 {
-		w.deadline = time.Now().Add(timeout)
-	}
-	if err := c.expect(w); err != nil {
+	w := &call{key: callKey{m.Cookie, dst.id}, caller: c, callee: dst, deadline: m.Deadline()}
+	if err := c.expect(w, m.Extra != nil && m.Extra.Sync); err != nil {
 		return err
 	}
 	// The caller knew of the call before dst has it, since dst may answer at once.
@@ -63,16 +55,13 @@ func (c *Conn) call(dst *Conn, m *Message) error {
 		c.mu.Lock()
 		delete(c.calls, w.key)
 		c.mu.Unlock()
-		return err
 	}
-	if !w.deadline.IsZero() {
-		c.bus.timers.add(w) // should it be answered already, expire will see that
-	}
-	return nil
+	return err
 }
 
-// expect writes w down with its caller.
-func (c *Conn) expect(w *call) error {
+// expect writes w down with its caller. If the caller does nothing but wait (sync), the deadline must
+// not have passed.
+func (c *Conn) expect(w *call, sync bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.calls) >= c.limits.MaxCalls {
@@ -81,6 +70,9 @@ func (c *Conn) expect(w *call) error {
 	}
 	if c.calls[w.key] != nil {
 		return errorf(ErrDuplicateCall, "call %d of connection %s to %s is still waiting for its reply", w.key.cookie, c.UniqueName(), w.key.callee)
+	}
+	if w.deadline != 0 && !c.expiry.covers(w.deadline) && c.watch(w.deadline, sync) {
+		return errorf(ErrTimedOut, "the deadline of call %d of connection %s passed before it was sent", w.key.cookie, c.UniqueName())
 	}
 	if c.calls == nil {
 		c.calls = make(map[callKey]*call)
@@ -111,7 +103,6 @@ func (c *Conn) reply(dst *Conn, m *Message, requested bool) error {
 		c.mu.Lock()
 		c.disown(w)
 		c.mu.Unlock()
-		c.bus.timers.remove(w)
 	}
 	return err
 }
@@ -153,12 +144,11 @@ func (c *Conn) disown(w *call) {
 func (c *Conn) abandonCalls() {
 	for _, w := range c.calls {
 		w.callee.disown(w)
-		c.bus.timers.remove(w)
 	}
 	c.calls = nil
+	c.expiry.stop()
 	for w := c.owed; w != nil; w = c.owed { // the newest first, as dbus-daemon has it
 		c.disown(w)
-		c.bus.timers.remove(w)
 		w.caller.settle(w.key)
 		c.tell(w.caller, w.key.cookie, Notification{Kind: ReplyDead, OldOwner: c.id})
 	}
@@ -177,7 +167,6 @@ func (c *Conn) Undeliverable(m *Message) {
 		if w := caller.calls[callKey{m.Cookie, c.id}]; w != nil {
 			caller.settle(w.key)
 			c.disown(w)
-			b.timers.remove(w)
 			messenger.tell(caller, w.key.cookie, Notification{Kind: ReplyDead, OldOwner: c.id})
 		}
 	}
@@ -196,7 +185,6 @@ func (c *Conn) CancelCall(cookie uint64) bool {
 		if key.cookie == cookie {
 			c.settle(key)
 			w.callee.disown(w)
-			b.timers.remove(w)
 			cancelled = true
 		}
 	}
@@ -210,97 +198,4 @@ func (c *Conn) PendingCalls() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.calls)
-}
-
-// timers ends calls that are not answered in time. Only calls that were given a timeout come here.
-type timers struct {
-	bus *Bus
-
-	mu    sync.Mutex
-	heap  deadlines
-	timer *time.Timer
-}
-
-func (t *timers) add(w *call) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	heap.Push(&t.heap, w)
-	if t.heap[0] == w {
-		t.arm()
-	}
-}
-
-func (t *timers) remove(w *call) {
-	if w.deadline.IsZero() {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if w.heapIndex < len(t.heap) && t.heap[w.heapIndex] == w {
-		heap.Remove(&t.heap, w.heapIndex)
-	}
-}
-
-// arm sets the timer to the first deadline. t.mu is held.
-func (t *timers) arm() {
-	wait := time.Until(t.heap[0].deadline)
-	if t.timer == nil {
-		t.timer = time.AfterFunc(wait, t.expire)
-	} else {
-		t.timer.Reset(wait)
-	}
-}
-
-// due takes the calls whose time is up off the heap.
-func (t *timers) due() (late []*call) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := time.Now()
-	for len(t.heap) > 0 && !t.heap[0].deadline.After(now) {
-		late = append(late, heap.Pop(&t.heap).(*call))
-	}
-	if len(t.heap) > 0 {
-		t.arm()
-	}
-	return late
-}
-
-// expire tells the callers of calls whose time is up.
-func (t *timers) expire() {
-	// The clock acts as a connection of its own, which is not on the bus.
-	clock := &Conn{bus: t.bus}
-	t.bus.mu.Lock()
-	for _, w := range t.due() {
-		if w.caller.calls[w.key] != w {
-			continue // answered meanwhile
-		}
-		w.caller.settle(w.key)
-		w.callee.disown(w)
-		clock.uid = w.callee.uid
-		clock.tell(w.caller, w.key.cookie, Notification{Kind: ReplyTimeout, OldOwner: w.callee.id})
-	}
-	t.bus.mu.Unlock()
-	clock.Flush()
-}
-
-// deadlines is a heap, the earliest first.
-type deadlines []*call
-
-func (d deadlines) Len() int           { return len(d) }
-func (d deadlines) Less(i, j int) bool { return d[i].deadline.Before(d[j].deadline) }
-func (d deadlines) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].heapIndex, d[j].heapIndex = i, j
-}
-func (d *deadlines) Push(x any) {
-	w := x.(*call)
-	w.heapIndex = len(*d)
-	*d = append(*d, w)
-}
-func (d *deadlines) Pop() any {
-	old := *d
-	w := old[len(old)-1]
-	old[len(old)-1] = nil
-	*d = old[:len(old)-1]
-	return w
 }

@@ -276,15 +276,10 @@ func TestCallerThatBecomesAMonitorIsNotAnswered(t *testing.T) {
 }
 
 func TestCallThatIsNotAnsweredInTime(t *testing.T) {
-	timed := func(dst bus.ID, cookie uint64, timeout time.Duration) *bus.Message {
-		m := call(dst, cookie)
-		m.Extra = &bus.Extra{Timeout: timeout}
-		return m
-	}
 	t.Run("the caller is told once, at the time, and a late reply is refused", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, caller, callee := callAndCallee(t)
-			caller.mustPost(timed(callee.ID(), 1, 25*time.Second))
+			caller.mustPost(caller.timed(callee.ID(), 1, 25*time.Second))
 			passes(25*time.Second - 1)
 			caller.expect()
 			passes(1)
@@ -300,7 +295,7 @@ func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 	t.Run("a reply in time ends it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, caller, callee := callAndCallee(t)
-			caller.mustPost(timed(callee.ID(), 1, 25*time.Second))
+			caller.mustPost(caller.timed(callee.ID(), 1, 25*time.Second))
 			passes(25*time.Second - 1)
 			callee.mustPost(reply(caller.ID(), 1))
 			passes(time.Hour)
@@ -310,7 +305,7 @@ func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 	t.Run("the end of the callee ends it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, caller, callee := callAndCallee(t)
-			caller.mustPost(timed(callee.ID(), 1, time.Second))
+			caller.mustPost(caller.timed(callee.ID(), 1, time.Second))
 			callee.leave()
 			passes(time.Hour)
 			caller.expect("ReplyDead 1 of 2")
@@ -319,7 +314,7 @@ func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 	t.Run("the end of the caller ends it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, caller, callee := callAndCallee(t)
-			caller.mustPost(timed(callee.ID(), 1, time.Second))
+			caller.mustPost(caller.timed(callee.ID(), 1, time.Second))
 			caller.leave()
 			passes(time.Hour)
 			caller.expect()
@@ -330,7 +325,7 @@ func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, caller, callee := callAndCallee(t)
 			for cookie, seconds := range []time.Duration{30, 10, 20, 0, 40, 10} {
-				caller.mustPost(timed(callee.ID(), uint64(cookie+1), seconds*time.Second))
+				caller.mustPost(caller.timed(callee.ID(), uint64(cookie+1), seconds*time.Second))
 			}
 			callee.mustPost(reply(caller.ID(), 3))
 			caller.expect("2: reply 3")
@@ -351,9 +346,9 @@ func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 	t.Run("the number may be used again at once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, caller, callee := callAndCallee(t)
-			caller.mustPost(timed(callee.ID(), 1, 10*time.Second))
+			caller.mustPost(caller.timed(callee.ID(), 1, 10*time.Second))
 			callee.mustPost(reply(caller.ID(), 1))
-			caller.mustPost(timed(callee.ID(), 1, 20*time.Second))
+			caller.mustPost(caller.timed(callee.ID(), 1, 20*time.Second))
 			passes(10 * time.Second)
 			caller.expect("2: reply 1")
 			passes(10 * time.Second)
@@ -365,7 +360,7 @@ func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 			b := newBus(t)
 			caller := b.connect(limited(bus.Limits{Quota: bus.Quota{Bytes: 1 << 20, Messages: 1}, MaxCalls: 1}))
 			callee := b.connect()
-			caller.mustPost(timed(callee.ID(), 1, time.Second))
+			caller.mustPost(caller.timed(callee.ID(), 1, time.Second))
 			caller.sleep()
 			callee.mustPost(to(caller.ID(), "first"))
 			passes(time.Second)
@@ -377,7 +372,7 @@ func TestCallThatIsNotAnsweredInTime(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, caller, _ := callAndCallee(t)
 			callee := b.connect(limited(bus.Limits{}))
-			expectError(t, caller.post(timed(callee.ID(), 1, time.Second)), bus.ErrQueueFull)
+			expectError(t, caller.post(caller.timed(callee.ID(), 1, time.Second)), bus.ErrQueueFull)
 			passes(time.Hour)
 			caller.expect()
 		})

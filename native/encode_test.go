@@ -41,9 +41,7 @@ func sent(t testing.TB, c *conn, dst bus.ID) *message {
 	if err := c.decode(m, &k, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.fill(&k, false); err != nil {
-		t.Fatal(err)
-	}
+	m.fill(&k, false)
 	return m
 }
 

@@ -137,7 +137,7 @@ func (m *message) checkPayload(k *abi.Message) error {
 
 // fill makes the envelope, and of the frame that which receivers get. The descriptors are there
 // already.
-func (m *message) fill(k *abi.Message, sync bool) error {
+func (m *message) fill(k *abi.Message, sync bool) {
 	if k.DstID == abi.DstIDBroadcast {
 		m.dropFilter(k)
 	}
@@ -154,15 +154,10 @@ func (m *message) fill(k *abi.Message, sync bool) error {
 		m.Has |= bus.PartBloom
 	}
 	if k.Flags&abi.MsgExpectReply != 0 {
-		var err error
-		if x.Timeout, err = timeoutOf(k.TimeoutNS, sync); err != nil {
-			return err
-		}
-		x.Deadline = k.TimeoutNS
+		x.Deadline, x.Sync = k.TimeoutNS, sync
 	}
 	m.fillSegments(k)
 	m.patch()
-	return nil
 }
 
 // dropFilter takes the bloom filter of a broadcast out of what receivers get, for whom it has done all it

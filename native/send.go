@@ -1,12 +1,8 @@
 package native
 
 import (
-	"math"
 	"slices"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
@@ -45,9 +41,7 @@ func (c *conn) send(r *request) error {
 	if err := m.takeDescriptors(r, &p.message); err != nil {
 		return err
 	}
-	if err := m.fill(&p.message, sync); err != nil {
-		return err
-	}
+	m.fill(&p.message, sync)
 	return c.route(r, m, sync)
 }
 
@@ -128,6 +122,9 @@ func (c *conn) route(r *request, m *message, sync bool) error {
 
 // callDriver sends m to the bus itself.
 func (c *conn) callDriver(m *message) error {
+	if deadline := m.Deadline(); m.extra.Sync && deadline != 0 && deadline <= c.bus.Bus().Monotonic() {
+		return refusef(bus.ErrTimedOut, "the deadline passed before the call was sent")
+	}
 	f := m.read()
 	if f.err != nil {
 		return refusef(bus.ErrMissingPayload, "%s takes D-Bus messages only: %v", DriverName, f.err)
@@ -137,32 +134,3 @@ func (c *conn) callDriver(m *message) error {
 	h.Sender, h.Destination = c.bus.UniqueName(), DriverName
 	return c.server.config.Driver.Call(c.bus, &m.Message, &h, f.body)
 }
-
-// timeoutOf returns how long a call waits that waits until deadline, in nanoseconds of
-// CLOCK_MONOTONIC; 0 is for ever.
-func timeoutOf(deadline uint64, sync bool) (time.Duration, error) {
-	if deadline > math.MaxInt64 {
-		return 0, nil
-	}
-	left := time.Duration(deadline) - monotonic()
-	switch {
-	case left > 0:
-		return left, nil
-	case sync:
-		return 0, refusef(syscall.ETIMEDOUT, "the deadline passed before the call was sent")
-	}
-	return 1, nil
-}
-
-// monotonic returns the time of CLOCK_MONOTONIC, which package time uses as well, but does not tell.
-func monotonic() time.Duration { return clock.since0 + time.Since(clock.start) }
-
-var clock = func() (c struct {
-	start  time.Time
-	since0 time.Duration
-}) {
-	var ts unix.Timespec
-	unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	c.start, c.since0 = time.Now(), time.Duration(ts.Nano())
-	return c
-}()
