@@ -32,6 +32,7 @@ type frames struct {
 	more    []*Message               // made of the last frame, which gave several
 	dropped func(n uint64)           // told how many messages the bus has dropped
 	blooms  sync.Pool                // of *abi.Bloom
+	signals signalBlooms
 }
 
 // identity is what the bus has said to HELLO.

@@ -2,8 +2,10 @@ package kdbus
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/wire"
@@ -14,28 +16,39 @@ import (
 // everybody's mask matches.
 const maxBloomBytes = 128 << 10
 
+// signalKey is what is the same each time an object emits a signal.
+type signalKey struct{ path, iface, member string }
+
+// maxSignals is how many signals are remembered.
+const maxSignals = 64
+
+// signalBlooms remembers filters of signals without their arguments: programs emit the same few
+// again and again, and hashing is most of what emitting one costs.
+type signalBlooms struct {
+	mu      sync.Mutex
+	filters map[signalKey][]byte
+}
+
 // addBloom adds the filter of a signal: with what clients of kdbus have put into it since systemd
 // (docs/native-protocol.md, "Names and matches").
 func (t *frames) addBloom(m *outgoing) error {
-	b := bloomMaker{budget: maxBloomBytes}
-	if self := t.self.Load(); self == nil {
+	self := t.self.Load()
+	if self == nil {
 		return errors.New("a signal before HELLO")
-	} else if b.filter, _ = t.blooms.Get().(*abi.Bloom); b.filter == nil {
+	}
+	b := bloomMaker{budget: maxBloomBytes}
+	if b.filter, _ = t.blooms.Get().(*abi.Bloom); b.filter == nil {
 		var err error
 		if b.filter, err = abi.NewBloom(self.bloom); err != nil {
 			return err
 		}
 	}
-	b.filter.Reset()
-	h := &m.header
-	b.add("message-type", "signal")
-	b.add("interface", h.Interface)
-	b.add("member", h.Member)
-	b.add("path", h.Path)
-	b.addPrefixes("path-slash-prefix", h.Path, '/')
-	_ = wire.Walk(h.Order, h.Signature, m.body, &b) // it ends early, or is done
+	defer t.blooms.Put(b.filter)
+	t.signals.begin(&b, &m.header)
+	if m.header.Signature != "" {
+		_ = wire.Walk(m.header.Order, m.header.Signature, m.body, &b) // it ends early, or is done
+	}
 	m.bloom = append(m.bloom[:0], b.filter.Data...)
-	t.blooms.Put(b.filter)
 	if b.budget < 0 {
 		for i := range m.bloom {
 			m.bloom[i] = 0xff
@@ -43,6 +56,34 @@ func (t *frames) addBloom(m *outgoing) error {
 	}
 	m.kmsg.Bloom.Data = m.bloom
 	return nil
+}
+
+// begin makes b a filter with all but the arguments of a signal.
+func (s *signalBlooms) begin(b *bloomMaker, h *wire.Header) {
+	key := signalKey{h.Path, h.Interface, h.Member}
+	s.mu.Lock()
+	known := s.filters[key]
+	s.mu.Unlock()
+	if known != nil {
+		copy(b.filter.Data, known)
+		return
+	}
+	b.filter.Reset()
+	b.add("message-type", "signal")
+	b.add("interface", h.Interface)
+	b.add("member", h.Member)
+	b.add("path", h.Path)
+	b.addPrefixes("path-slash-prefix", h.Path, '/')
+	if b.budget < 0 {
+		return
+	}
+	key = signalKey{strings.Clone(h.Path), strings.Clone(h.Interface), strings.Clone(h.Member)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.filters == nil || len(s.filters) == maxSignals {
+		s.filters = make(map[signalKey][]byte)
+	}
+	s.filters[key] = slices.Clone(b.filter.Data)
 }
 
 // bloomMaker adds the elements of a signal. It is the wire.Visitor of its body.
@@ -76,6 +117,16 @@ func (b *bloomMaker) addPrefixes(key, value string, separator byte) {
 	}
 }
 
+// bloomKeys are the keys of elements of each argument.
+var bloomKeys = func() (keys [maxMatchArg + 1]struct{ arg, has, dotPrefix, slashPrefix string }) {
+	for i := range keys {
+		arg := "arg" + strconv.Itoa(i)
+		k := &keys[i]
+		k.arg, k.has, k.dotPrefix, k.slashPrefix = arg, arg+"-has", arg+"-dot-prefix", arg+"-slash-prefix"
+	}
+	return keys
+}()
+
 // errEnough ends the walk: no further arguments count.
 var errEnough = errors.New("enough")
 
@@ -92,14 +143,14 @@ func (b *bloomMaker) Basic(v wire.Basic) error {
 	if v.Type != 's' && v.Type != 'o' && v.Type != 'g' || b.budget < 0 {
 		return errEnough
 	}
-	key := "arg" + strconv.Itoa(b.arg)
+	key := &bloomKeys[b.arg]
 	if b.array {
-		b.add(key+"-has", v.Text())
+		b.add(key.has, v.Text())
 		return nil
 	}
-	b.add(key, v.Text())
-	b.addPrefixes(key+"-dot-prefix", v.Text(), '.')
-	b.addPrefixes(key+"-slash-prefix", v.Text(), '/')
+	b.add(key.arg, v.Text())
+	b.addPrefixes(key.dotPrefix, v.Text(), '.')
+	b.addPrefixes(key.slashPrefix, v.Text(), '/')
 	return b.next()
 }
 
