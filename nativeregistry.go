@@ -44,11 +44,12 @@ func (c *Conn) hello(ctx context.Context, t *frames, d *Dialer) error {
 		if err != nil {
 			return err
 		}
-		infos, err := infosOf(h, body, func() (uint64, uint64) { return h.Reply.Offset, h.Reply.ItemsSize })
+		got := new(abi.Hello)
+		infos, err := infosOf(got, body, func() (uint64, uint64) { return got.Reply.Offset, got.Reply.ItemsSize })
 		if err != nil {
 			return err
 		}
-		self := &identity{id: h.Reply.ID, name: uniqueName(h.Reply.ID)}
+		self := &identity{id: got.Reply.ID, name: uniqueName(got.Reply.ID)}
 		for item := range abi.Items(infos).All() {
 			if item.Type == abi.ItemBloomParameter && len(item.Data) == 16 {
 				self.bloom = abi.BloomParameter{
@@ -95,7 +96,8 @@ func (c *Conn) do(ctx context.Context, cmd abi.Command, hook func(answer []byte,
 	return err
 }
 
-// infosOf reads what the bus has filled in into cmd, and returns what is behind it.
+// infosOf reads what the bus has filled in into cmd, and returns what is behind it. The command that
+// was sent is not to be used for it: it belongs to who sends.
 func infosOf(cmd abi.Command, answer []byte, where func() (offset, size uint64)) ([]byte, error) {
 	reply, _, err := abi.CutStruct(answer, cmd.Cmd().String())
 	if err == nil {
@@ -133,8 +135,9 @@ func (b *nativeBus) requestName(ctx context.Context, name string, flags NameFlag
 		if errors.Is(err, syscall.EEXIST) {
 			result, err = nameExists, nil
 		} else if err == nil {
-			if _, err = infosOf(cmd, answer, nothing); err == nil {
-				result = nameResult(cmd.ReturnFlags)
+			got := new(abi.NameAcquire)
+			if _, err = infosOf(got, answer, nothing); err == nil {
+				result = nameResult(got.ReturnFlags)
 			}
 		}
 		hook(result, err)
@@ -210,7 +213,7 @@ func (b *nativeBus) nameOwner(ctx context.Context, name string, hook func(string
 		owner := ""
 		if err == nil {
 			var info abi.Info
-			info, err = infoOf(cmd, answer)
+			info, err = infoOf(answer)
 			if err == nil && abi.HelloFlags(info.Flags)&abi.HelloActivator != 0 {
 				err = &Error{Name: ErrNameHasNoOwner.Name, Message: "it belongs to a service that was not started"}
 			}
@@ -237,8 +240,9 @@ func (b *nativeBus) address(cmd *abi.ConnInfo, name string) {
 	cmd.Name = name
 }
 
-func infoOf(cmd *abi.ConnInfo, answer []byte) (info abi.Info, err error) {
-	infos, err := infosOf(cmd, answer, func() (uint64, uint64) { return cmd.Offset, cmd.InfoSize })
+func infoOf(answer []byte) (info abi.Info, err error) {
+	got := new(abi.ConnInfo)
+	infos, err := infosOf(got, answer, func() (uint64, uint64) { return got.Offset, got.InfoSize })
 	if err == nil {
 		err = info.Decode(infos)
 	}
@@ -254,7 +258,8 @@ func (b *nativeBus) listNames(ctx context.Context, activatable bool) (names []st
 		if err != nil {
 			return err
 		}
-		infos, err := infosOf(cmd, answer, func() (uint64, uint64) { return cmd.Offset, cmd.ListSize })
+		got := new(abi.List)
+		infos, err := infosOf(got, answer, func() (uint64, uint64) { return got.Offset, got.ListSize })
 		if err != nil {
 			return err
 		}

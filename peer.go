@@ -24,26 +24,19 @@ func (c *Conn) PeerMetadata(ctx context.Context, name string, kinds abi.AttachFl
 }
 
 func (b *nativeBus) peerMetadata(ctx context.Context, name string, kinds abi.AttachFlags) (*abi.Metadata, error) {
-	var info abi.Info
-	var cmd abi.Command
-	var where func() (offset, size uint64)
+	conn := &abi.ConnInfo{AttachFlags: kinds}
+	b.address(conn, name)
+	cmd := abi.Command(conn)
 	if name == busName {
-		creator := &abi.BusCreatorInfo{AttachFlags: kinds}
-		cmd, where = creator, func() (uint64, uint64) { return creator.Offset, creator.InfoSize }
-	} else {
-		conn := &abi.ConnInfo{AttachFlags: kinds}
-		b.address(conn, name)
-		cmd, where = conn, func() (uint64, uint64) { return conn.Offset, conn.InfoSize }
+		cmd = &abi.BusCreatorInfo{AttachFlags: kinds} // which is answered likewise
 	}
+	var info abi.Info
 	err := b.object.conn.do(ctx, cmd, func(answer []byte, err error) error {
 		if err != nil {
 			return notStarted(err)
 		}
-		infos, err := infosOf(cmd, answer, where)
-		if err != nil {
-			return err
-		}
-		return info.Decode(infos)
+		info, err = infoOf(answer)
+		return err
 	})
 	if err != nil {
 		return nil, err
