@@ -85,6 +85,7 @@ need no change; they only have to be told the bus's address.`,
 	root.SetHelpTemplate(helpTemplate)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDaemonCommand(), newRunCommand(), newDemoCommand(), newBenchCommand(), newVersionCommand())
+	root.AddCommand(newListCommand(), newStatusCommand())
 	return root
 }
 

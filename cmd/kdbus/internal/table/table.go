@@ -1,0 +1,111 @@
+// Package table prints rows in columns, as systemd's tools do, and as JSON. A column is as wide as
+// its widest cell; nothing is cut off, however narrow a terminal is.
+package table
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
+)
+
+// Column is one column.
+type Column struct {
+	Title string // as the legend has it; in lower case the key in JSON
+	Right bool   // aligned to the right
+}
+
+// Cell is what is in one column of one row.
+type Cell struct {
+	Text string // as it is printed; empty prints "-"
+	JSON any    // in JSON; nil is null
+	Bold bool
+}
+
+// Text is a cell of text, which may be empty: there is none.
+func Text(s string) Cell {
+	if s == "" {
+		return Cell{}
+	}
+	return Cell{Text: s, JSON: s}
+}
+
+// Table is a table to be filled and printed.
+type Table struct {
+	Columns []Column
+	Rows    [][]Cell
+}
+
+// Style is how parts of a table stand out on a terminal.
+type Style interface {
+	Heading(string) string
+	Bold(string) string
+	Grey(string) string
+}
+
+// Append appends the rows, under a legend if there is to be one.
+func (t *Table) Append(dst []byte, legend bool, style Style) []byte {
+	widths := make([]int, len(t.Columns))
+	for i, c := range t.Columns {
+		if legend {
+			widths[i] = len(c.Title)
+		}
+		for _, row := range t.Rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(shown(row[i])))
+		}
+	}
+	if legend {
+		for i, c := range t.Columns {
+			dst = t.cell(dst, i, widths[i], c.Title, style.Heading)
+		}
+	}
+	for _, row := range t.Rows {
+		for i, cell := range row {
+			paint := func(s string) string { return s }
+			if cell.Bold {
+				paint = style.Bold
+			} else if cell.Text == "" {
+				paint = style.Grey
+			}
+			dst = t.cell(dst, i, widths[i], shown(cell), paint)
+		}
+	}
+	return dst
+}
+
+func shown(c Cell) string {
+	if c.Text == "" {
+		return "-"
+	}
+	return c.Text
+}
+
+// cell appends one cell, and what separates it from the next, or ends the row.
+func (t *Table) cell(dst []byte, column, width int, text string, paint func(string) string) []byte {
+	padding := strings.Repeat(" ", width-utf8.RuneCountInString(text))
+	last := column == len(t.Columns)-1
+	if t.Columns[column].Right {
+		dst = append(dst, padding...)
+	}
+	dst = append(dst, paint(text)...)
+	if last {
+		return append(dst, '\n')
+	}
+	if !t.Columns[column].Right {
+		dst = append(dst, padding...)
+	}
+	return append(dst, ' ')
+}
+
+// JSON returns the rows as a list of objects.
+func (t *Table) JSON() []any {
+	list := make([]any, len(t.Rows))
+	for i, row := range t.Rows {
+		o := make(jsontext.Object, len(row))
+		for j, cell := range row {
+			o[j] = jsontext.Member{Key: strings.ReplaceAll(strings.ToLower(t.Columns[j].Title), " ", "_"), Value: cell.JSON}
+		}
+		list[i] = o
+	}
+	return list
+}

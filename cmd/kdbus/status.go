@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/address"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/metadata"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+func newStatusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status [flags] [SERVICE|PID]",
+		Short: "Show who a peer is, or who made the bus",
+		Long: `Shows what is known of the owner of a bus name, one field a line; of a process, if the
+argument is its number; or, without an argument, of the bus and of the process that made
+it.
+
+What the bus knows is what was true when the peer connected. What it does not tell is
+read in /proc, if that process still runs; --augment-creds=no leaves that out. Capabilities
+go over several lines. "n/a" is what there is none of.`,
+		Example: `  kdbus status --user                            # the bus
+  kdbus status --user org.freedesktop.portal.Desktop
+  kdbus status 1234                              # a process, on any bus or none`,
+		Args: usage(cobra.MaximumNArgs(1)),
+	}
+	bus := addBusFlags(cmd)
+	mode := jsonFlags(cmd)
+	var augment boolean
+	boolVar(cmd, &augment, "augment-creds", true, "read in /proc what the bus does not tell")
+	print := pagerFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var head [][2]string
+		var p *metadata.Peer
+		var err error
+		if pid, isNumber := processID(args); isNumber {
+			if p, err = metadata.Process(pid); err != nil {
+				return fmt.Errorf("there is no process %d", pid)
+			}
+		} else {
+			conn, err := bus.dial(cmd.Context(), kdbus.Dialer{})
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			if len(args) == 0 {
+				if head, err = busHead(cmd.Context(), conn, bus); err != nil {
+					return err
+				}
+				args = []string{busName}
+			}
+			if p, err = peerStatus(cmd.Context(), conn, args[0], bool(augment)); err != nil {
+				return err
+			}
+		}
+		if *mode != jsontext.Off {
+			var o jsontext.Object
+			for _, field := range head {
+				o = append(o, jsontext.Member{Key: strings.Replace(strings.ToLower(field[0]), "bus", "bus_", 1), Value: field[1]})
+			}
+			return print(jsontext.Append(nil, append(o, metadata.JSON(p)...), *mode))
+		}
+		style := styleOf(cmd.OutOrStdout())
+		var text []byte
+		for _, field := range head {
+			text = fmt.Appendf(text, "%s=%s\n", field[0], style.Bold(field[1]))
+		}
+		return print(metadata.AppendStatus(text, p, style.Bold))
+	}
+	return cmd
+}
+
+// processID returns the number of a process that is the only argument.
+func processID(args []string) (pid uint64, ok bool) {
+	if len(args) != 1 {
+		return 0, false
+	}
+	pid, err := strconv.ParseUint(args[0], 10, 31)
+	return pid, err == nil && pid > 0
+}
+
+// busHead returns what is known of the bus itself.
+func busHead(ctx context.Context, conn *kdbus.Conn, bus *busFlags) ([][2]string, error) {
+	addr, _ := bus.where()
+	id := ""
+	if list, err := address.Parse(addr); err == nil {
+		id = list[0].GUID()
+	}
+	if id == "" {
+		var err error
+		if id, err = kdbus.Call[string](ctx, conn.Object(busName, "/org/freedesktop/DBus"), busName+".GetId"); err != nil {
+			return nil, fmt.Errorf("cannot ask the bus who it is: %w", plain(err))
+		}
+	}
+	head := [][2]string{{"BusAddress", addr}}
+	if scope := bus.scope(); scope != "" {
+		head = append(head, [2]string{"BusScope", scope})
+	}
+	return append(head, [2]string{"BusID", id}), nil
+}
+
+// peerStatus returns all that can be known of the owner of a name.
+func peerStatus(ctx context.Context, conn *kdbus.Conn, name string, augment bool) (*metadata.Peer, error) {
+	if err := wire.CheckBusName(name); err != nil {
+		return nil, fmt.Errorf("%q is neither a bus name nor the number of a process: %w", name, err)
+	}
+	unique := name
+	if !wire.IsUniqueName(name) && name != busName {
+		owner, err := conn.NameOwner(ctx, name)
+		if err != nil {
+			return nil, noOwner(name, err)
+		}
+		unique = owner
+	}
+	p, err := describePeer(ctx, conn, unique, abi.AttachAll&^abi.AttachTimestamp)
+	if err != nil {
+		return nil, noOwner(name, err)
+	}
+	if unique == busName {
+		p.Unique = "" // whoever made the bus, and no connection
+	}
+	if augment {
+		_ = p.Augment(abi.AttachAll, true) // a process that has gone is described by what the bus has said
+	}
+	return p, nil
+}
+
+// noOwner says that a name has no owner, and what to do.
+func noOwner(name string, err error) error {
+	if isGone(err) {
+		return fmt.Errorf("nobody on the bus has the name %s; `kdbus list` shows who is there", name)
+	}
+	return fmt.Errorf("cannot ask the bus about %s: %w", name, plain(err))
+}
