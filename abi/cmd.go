@@ -57,6 +57,9 @@ func (c Cmd) String() string {
 	if s := c.shape(); s != nil {
 		return s.name
 	}
+	if c == CmdBrief {
+		return "BRIEF"
+	}
 	return fmt.Sprintf("command %#x", uint32(c))
 }
 

@@ -23,10 +23,14 @@ const (
 // FrameFlags are those of a request.
 type FrameFlags uint32
 
-// FrameQuiet: answer only if the command fails.
-const FrameQuiet FrameFlags = 1
+const (
+	// FrameQuiet: answer only if the command fails.
+	FrameQuiet FrameFlags = 1 << iota
+	// FrameBrief, with HELLO: messages may arrive in brief frames, see [Brief].
+	FrameBrief
+)
 
-func (f FrameFlags) String() string { return flagString(uint64(f), "QUIET") }
+func (f FrameFlags) String() string { return flagString(uint64(f), "QUIET", "BRIEF") }
 
 // FrameHeader begins every frame.
 type FrameHeader struct {

@@ -16,7 +16,8 @@ import (
 
 // native is the protocol of kdbus.h in frames, which our bus speaks with those who ask for
 // it: docs/native-protocol.md. Payloads are the D-Bus messages that [dbus1] sends, so that a
-// D-Bus 1 peer could be sent the same. Sending is quiet: it is answered only if it fails.
+// D-Bus 1 peer could be sent the same. What a brief frame can carry goes in one, as with
+// any client that cares for speed. Sending is quiet: it is answered only if it fails.
 type native struct {
 	// memfd: descriptors can come and go, and the body of a call is in a memfd, the first
 	// descriptor of its frame.
@@ -72,11 +73,15 @@ const (
 	timeoutAt     = 56 // of calls
 	cookieReplyAt = 56 // of all others
 	messageSize   = 64
+
+	// Of the header of a brief frame.
+	briefReplyAt = 20
 )
 
 func u32(b []byte) uint32 { return binary.NativeEndian.Uint32(b) }
 func u64(b []byte) uint64 { return binary.NativeEndian.Uint64(b) }
 
+func putU32(b []byte, v uint32) { binary.NativeEndian.PutUint32(b, v) }
 func putU64(b []byte, v uint64) { binary.NativeEndian.PutUint64(b, v) }
 
 // frame returns a frame with a command, and what comes behind its struct.
@@ -103,12 +108,18 @@ func send(m *abi.Message, inline []byte, rest int) []byte {
 	return frame(abi.FrameQuiet, fds, &abi.Send{}, append(m.Append(nil), inline...))
 }
 
+// brief returns the brief frame that sends a D-Bus message.
+func brief(h abi.Brief, message []byte) []byte {
+	h.Size = uint32(abi.FrameHeaderSize + len(message))
+	return append(h.Append(nil), message...)
+}
+
 func (n *native) hello() []byte {
 	h := &abi.Hello{PoolSize: poolSize, AttachFlagsSend: abi.AttachAny}
 	if n.memfd {
 		h.Flags = abi.HelloAcceptFD
 	}
-	return frame(0, 0, h, nil)
+	return frame(abi.FrameBrief, 0, h, nil)
 }
 
 func (n *native) welcome(answer []byte) (string, error) {
@@ -159,7 +170,25 @@ func (n *native) size(b []byte) (int, error) {
 func (n *native) headerSize() int { return abi.FrameHeaderSize }
 
 func (n *native) kind(m []byte) kind {
-	if abi.Cmd(u32(m[4:])) != abi.CmdRecv {
+	switch abi.Cmd(u32(m[4:])) {
+	case abi.CmdBrief:
+		var f abi.FrameHeader
+		var h abi.Brief
+		if f.Decode(m) != nil {
+			return kindFailure
+		}
+		h.Decode(&f)
+		switch {
+		case h.Flags&abi.MsgSignal != 0:
+			return kindSignal
+		case h.Flags&abi.MsgExpectReply != 0:
+			return kindCall
+		case h.CookieReply != 0:
+			return kindReply
+		}
+		return kindOther
+	case abi.CmdRecv:
+	default:
 		if u32(m[codeAt:]) != 0 {
 			return kindFailure
 		}
@@ -211,6 +240,9 @@ func (n *native) call(peer string, payload int) ([]byte, error) {
 		rest = len(benchBody(payload))
 		m = m[:len(m)-rest]
 	}
+	if rest == 0 {
+		return brief(abi.Brief{ID: id, Flags: abi.MsgExpectReply}, m), nil
+	}
 	return send(&abi.Message{Flags: abi.MsgExpectReply, DstID: id, TimeoutNS: n.deadline}, m, rest), nil
 }
 
@@ -219,7 +251,7 @@ func (n *native) reply(peer string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return send(&abi.Message{DstID: id, CookieReply: 1}, benchReply(peer), 0), nil
+	return brief(abi.Brief{ID: id, CookieReply: 1}, benchReply(peer)), nil
 }
 
 // elements fills a bloom filter with what clients put there of benchSignal or benchMatch.
@@ -258,6 +290,10 @@ func payloadOf(f []byte) []byte { return f[sentAt+u64(f[sentAt:]):] }
 
 // number numbers a frame, the message in it, and the D-Bus message in that.
 func (n *native) number(f []byte, serial uint32) {
+	if abi.Cmd(u32(f[4:])) == abi.CmdBrief {
+		setSerial(f[abi.FrameHeaderSize:], serial)
+		return
+	}
 	putU64(f[tagAt:], uint64(serial))
 	if abi.Cmd(u32(f[4:])) != abi.CmdSend {
 		return
@@ -271,7 +307,12 @@ func (n *native) number(f []byte, serial uint32) {
 }
 
 func (n *native) answer(reply, call []byte) {
-	cookie := u64(call[receivedAt+cookieAt:])
-	putU64(reply[sentAt+cookieReplyAt:], cookie)
-	setReplySerial(payloadOf(reply), uint32(cookie))
+	cookie := uint32(0)
+	if abi.Cmd(u32(call[4:])) == abi.CmdBrief {
+		cookie = serialOf(call[abi.FrameHeaderSize:])
+	} else {
+		cookie = uint32(u64(call[receivedAt+cookieAt:]))
+	}
+	putU32(reply[briefReplyAt:], cookie)
+	setReplySerial(reply[abi.FrameHeaderSize:], cookie)
 }

@@ -88,10 +88,7 @@ func TestNativeFramesAreWhatTheBusReads(t *testing.T) {
 		dbus     wire.Type
 		argument int
 	}{
-		{"call", inline, build(inline.call(":1.5", 0)), abi.MsgExpectReply, 0, wire.TypeMethodCall, 0},
-		{"call with payload", inline, build(inline.call(":1.5", 1000)), abi.MsgExpectReply, 0, wire.TypeMethodCall, 1000},
 		{"call with a memfd", memfd, build(memfd.call(":1.5", 1000)), abi.MsgExpectReply, 1004, wire.TypeMethodCall, 1000},
-		{"reply", inline, build(inline.reply(":1.5")), 0, 0, wire.TypeMethodReturn, 0},
 		{"signal", inline, inline.signal(), abi.MsgSignal, 0, wire.TypeSignal, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -135,6 +132,50 @@ func TestNativeFramesAreWhatTheBusReads(t *testing.T) {
 	}
 }
 
+func TestNativeBriefFramesAreWhatTheBusReads(t *testing.T) {
+	n := welcomed(t, false)
+	for _, test := range []struct {
+		name     string
+		make     func() ([]byte, error)
+		flags    abi.MsgFlags
+		dbus     wire.Type
+		argument int
+	}{
+		{"call", func() ([]byte, error) { return n.call(":1.5", 0) }, abi.MsgExpectReply, wire.TypeMethodCall, 0},
+		{"call with payload", func() ([]byte, error) { return n.call(":1.5", 1000) }, abi.MsgExpectReply, wire.TypeMethodCall, 1000},
+		{"reply", func() ([]byte, error) { return n.reply(":1.5") }, 0, wire.TypeMethodReturn, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			frame, err := test.make()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.number(frame, 88)
+			var f abi.FrameHeader
+			var brief abi.Brief
+			if err := f.Decode(frame); err != nil || f.Cmd != abi.CmdBrief || int(f.Size) != len(frame) {
+				t.Fatalf("header is %+v, of %d bytes, %v", f, len(frame), err)
+			}
+			brief.Decode(&f)
+			message := frame[abi.FrameHeaderSize:]
+			if cookie, err := brief.CheckSent(message); err != nil || cookie != 88 || brief.ID != 5 || brief.Flags != test.flags {
+				t.Errorf("%+v has the cookie %d, %v", brief, cookie, err)
+			}
+			var h wire.Header
+			body, err := h.Parse(message)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.Type != test.dbus || int(h.BodySize) != len(benchBody(test.argument)) && test.argument > 0 {
+				t.Errorf("D-Bus message is %+v", h)
+			}
+			if err := wire.ValidateBody(h.Order, h.Signature, message[body:]); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // arriving returns a frame as the bus delivers it.
 func arriving(dropped uint64, m *abi.Message) []byte {
 	body := m.Append(nil)
@@ -144,20 +185,33 @@ func arriving(dropped uint64, m *abi.Message) []byte {
 
 func TestNativeReplyAnswersTheCall(t *testing.T) {
 	n := welcomed(t, false)
-	reply, err := n.reply(":1.5")
-	if err != nil {
-		t.Fatal(err)
-	}
-	call := arriving(0, &abi.Message{Flags: abi.MsgExpectReply, PayloadType: abi.PayloadDBus, Cookie: 0x1234567890, TimeoutNS: 9})
-	n.number(reply, 3)
-	n.answer(reply, call)
-	s := takeApart(t, reply)
-	if s.Message.CookieReply != 0x1234567890 || s.Message.Cookie != 3 {
-		t.Errorf("the reply is number %d, to %#x", s.Message.Cookie, s.Message.CookieReply)
-	}
-	var h wire.Header
-	if _, err := h.Parse(s.Inline); err != nil || h.ReplySerial != 0x34567890 {
-		t.Errorf("the D-Bus message answers %#x, %v", h.ReplySerial, err)
+	message := benchCall(":1.5", 0)
+	setSerial(message, 0x34567890)
+	for _, test := range []struct {
+		name string
+		call []byte
+	}{
+		{"of a brief frame", brief(abi.Brief{ID: 5, Flags: abi.MsgExpectReply}, message)},
+		{"of a RECV", arriving(0, &abi.Message{Flags: abi.MsgExpectReply, PayloadType: abi.PayloadDBus, Cookie: 0x34567890, TimeoutNS: 9})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			reply, err := n.reply(":1.5")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.number(reply, 3)
+			n.answer(reply, test.call)
+			var f abi.FrameHeader
+			var brief abi.Brief
+			if err := f.Decode(reply); err != nil {
+				t.Fatal(err)
+			}
+			brief.Decode(&f)
+			var h wire.Header
+			if _, err := h.Parse(reply[abi.FrameHeaderSize:]); err != nil || h.ReplySerial != 0x34567890 || brief.CookieReply != h.ReplySerial || h.Serial != 3 {
+				t.Errorf("the reply is number %d, to %#x and %#x, %v", h.Serial, brief.CookieReply, h.ReplySerial, err)
+			}
+		})
 	}
 }
 

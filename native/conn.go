@@ -18,6 +18,7 @@ type conn struct {
 	bus    *bus.Conn // nil before HELLO
 	left   bool      // BYEBYE was said
 	calls  syncCalls
+	brief  bool // the peer takes brief frames
 
 	request request // the one being handled
 }
@@ -76,6 +77,9 @@ func (c *conn) handle(r *request) error {
 	if err != nil {
 		return err
 	}
+	if r.Cmd == abi.CmdBrief {
+		return c.finish(r, c.sendBrief(r))
+	}
 	if r.FDs > 0 {
 		if r.fds, err = c.peer.ClaimFDs(r.FDs); err != nil {
 			return err
@@ -115,17 +119,21 @@ func (c *conn) finish(r *request, err error) error {
 
 // run judges what all commands have in common, and runs the one that is asked for.
 func (c *conn) run(r *request) error {
-	if flags := r.Code &^ uint32(abi.FrameQuiet); flags != 0 {
+	known := abi.FrameQuiet
+	if r.Cmd == abi.CmdHello {
+		known |= abi.FrameBrief
+	}
+	if flags := r.Code &^ uint32(known); flags != 0 {
 		return refusef(syscall.EINVAL, "frame: unknown flags %#x", flags)
 	}
 	if r.Cmd == abi.CmdSend && c.bus != nil && !c.left {
 		return c.send(r)
 	}
-	how, known := commands[r.Cmd]
+	how, exists := commands[r.Cmd]
 	switch {
-	case !known && r.Cmd.FixedSize() == 0:
+	case !exists && r.Cmd.FixedSize() == 0:
 		return refusef(syscall.ENOTTY, "there is no %v", r.Cmd)
-	case !known:
+	case !exists:
 		return refusef(syscall.EOPNOTSUPP, "%v is not for this kind of socket", r.Cmd)
 	case c.bus == nil && r.Cmd != abi.CmdHello:
 		return refusef(syscall.EBADFD, "%v before HELLO", r.Cmd)

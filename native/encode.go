@@ -16,6 +16,7 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 		e.Pieces(m.Payload)
 		return
 	}
+	own := formOf(m)
 	h := abi.FrameHeader{Cmd: abi.CmdRecv}
 	call, answers := syncCall{}, false
 	if m.Dst == c.bus.ID() || m.Dst == bus.ToName {
@@ -39,18 +40,24 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 		c.encodeNotification(e, &h, m)
 		return
 	}
-	h.FDs = uint32(len(m.FDs) + len(m.Memfds()))
-	e.FDs(m.FDs...)
-	e.FDs(m.Memfds()...)
+	if m.FDs != nil || m.Memfds() != nil {
+		h.FDs = uint32(len(m.FDs) + len(m.Memfds()))
+		e.FDs(m.FDs...)
+		e.FDs(m.Memfds()...)
+	}
 	var data *meta.Data
 	kinds := c.bus.Attached(m)
 	if kinds != 0 {
 		data = m.Meta
 	}
-	if own, ok := formOf(m); ok {
+	switch {
+	case c.encodeBrief(e, &h, m, own, data):
+	case own == nil:
+		encodePlain(e, &h, m, m.Payload, data, kinds)
+	case own.frame == nil:
+		encodePlain(e, &h, m, [][]byte{own.brief[abi.FrameHeaderSize:]}, data, kinds)
+	default:
 		own.encode(e, &h, data, kinds)
-	} else {
-		encodeDBus1(e, &h, m, data, kinds)
 	}
 }
 
@@ -71,13 +78,13 @@ func (c *conn) putDropped(h *abi.FrameHeader) (some bool) {
 	return h.Tag > 0
 }
 
-// formOf returns m as a native peer has sent it.
-func formOf(m *bus.Message) (*message, bool) {
+// formOf returns m as a native peer has sent it, or nil if another has.
+func formOf(m *bus.Message) *message {
 	if m.Extra == nil {
-		return nil, false
+		return nil
 	}
-	own, ok := m.Extra.Form.(*message)
-	return own, ok
+	own, _ := m.Extra.Form.(*message)
+	return own
 }
 
 // encode encodes m for a receiver who gets these kinds of data.
@@ -145,10 +152,11 @@ func appendMetadata(dst []byte, data *meta.Data, kinds meta.Kinds) []byte {
 // never is when the reply to a call of D-Bus 1 comes too late.
 const never = math.MaxUint64
 
-// encodeDBus1 encodes a message that is there as D-Bus 1 has it only: of a D-Bus 1 peer, or of the driver.
-func encodeDBus1(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, data *meta.Data, kinds meta.Kinds) {
+// encodePlain encodes a message that is there as D-Bus has it only, with this payload: of a D-Bus 1 peer,
+// of the driver, or from a brief frame.
+func encodePlain(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, pieces [][]byte, data *meta.Data, kinds meta.Kinds) {
 	size := 0
-	for _, p := range m.Payload {
+	for _, p := range pieces {
 		size += len(p)
 	}
 	e.Head(func(dst []byte) []byte {
@@ -182,7 +190,7 @@ func encodeDBus1(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, data
 		putU64(kmsg[sizeKmsg+offVecAddr:], uint64(len(kmsg))) // the payload is the first item
 		return end(dst, start, h, size)
 	})
-	e.Pieces(m.Payload)
+	e.Pieces(pieces)
 }
 
 // encodeNotification encodes what the bus itself has to say: kdbus.message(7), "Notifications". To one

@@ -47,6 +47,7 @@ func (c *conn) hello(r *request, h *abi.Hello) error {
 		data := c.peer.ConnectData(config.AttachSend)
 		config.Metadata = &data
 	}
+	c.brief = r.Code&uint32(abi.FrameBrief) != 0
 	conn, err := c.peer.Join(config)
 	switch {
 	case errors.Is(err, transport.ErrTooManyPeers), errors.Is(err, bus.ErrTooManyConns):

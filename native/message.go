@@ -22,8 +22,9 @@ type message struct {
 	bus.Message
 	content
 
-	space []byte // for short frames
-	done  func() // recycle, made once
+	space      []byte // for short frames
+	briefSpace []byte // for brief
+	done       func() // recycle, made once
 }
 
 // content is what is new with each message.
@@ -36,6 +37,9 @@ type content struct {
 	// sent.
 	frame []byte
 	kmsg  []byte // the struct kdbus_msg with its items, in frame
+	// brief is a brief frame that says all there is to say, nil if there is none (see brief.go). A
+	// message that came in one has no other.
+	brief []byte
 
 	form *form  // the payload as D-Bus has it; nil until somebody wants it
 	free func() // gives the frame back, if not nil
@@ -92,19 +96,25 @@ func (c *conn) newMessage(r *request) (*message, error) {
 		m.frame = r.raw[len(r.raw)-size:]
 		m.free = r.free
 		r.kept = true
-	case size <= maxSpace:
-		if cap(m.space) < size {
-			m.space = make([]byte, max(size, maxSpace/4))
-		}
-		m.frame = m.space[:size:size]
 	default:
-		m.frame = make([]byte, size)
+		m.frame = m.room(size)[:size]
 	}
 	if !r.owned {
 		copy(m.frame[abi.FrameHeaderSize:], r.rest)
 	}
 	m.kmsg = m.frame[abi.FrameHeaderSize:][:len(kmsg):len(kmsg)]
 	return m, nil
+}
+
+// room returns memory for a frame of this size. Short ones use that which stays with the message.
+func (m *message) room(size int) []byte {
+	if size > maxSpace {
+		return make([]byte, 0, size)
+	}
+	if cap(m.space) < size {
+		m.space = make([]byte, 0, max(size, maxSpace/4))
+	}
+	return m.space[:0:size]
 }
 
 // maxGap is how many bytes may lie between one piece of payload and the next, for alignment.
@@ -157,6 +167,7 @@ func (m *message) fill(k *abi.Message, sync bool) {
 		x.Deadline, x.Sync = k.TimeoutNS, sync
 	}
 	m.fillSegments(k)
+	m.makeBrief(k)
 	m.patch()
 }
 
@@ -245,6 +256,16 @@ func (m *message) Make(_ *bus.Message, missing bus.Parts) {
 		m.collect(kinds)
 	}
 	m.makeParts(missing)
+	if missing&bus.PartBloom != 0 {
+		m.makeBloom()
+	}
+}
+
+// makeBloom makes the filter of a signal that came without one, in a brief frame.
+func (m *message) makeBloom() {
+	if f := m.read(); f.err == nil {
+		m.extra.Bloom = BloomOf(m.conn.bus.Bus().Bloom())(&f.header, f.body)
+	}
 }
 
 // collect adds kinds of metadata to those that are there.

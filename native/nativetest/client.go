@@ -27,6 +27,8 @@ const Patience = 10 * time.Second
 type Client struct {
 	// ID of the connection, after Hello.
 	ID uint64
+	// Brief has Hello say that brief frames are welcome.
+	Brief bool
 	// Bloom is what HELLO says of bloom filters.
 	Bloom abi.BloomParameter
 
@@ -166,7 +168,15 @@ func (c *Client) readFrame() (Frame, error) {
 }
 
 // FDs32 returns how many descriptors the header announces.
-func (f *Frame) FDs32() uint32 { return f.FrameHeader.FDs }
+func (f *Frame) FDs32() uint32 {
+	if f.Cmd == abi.CmdBrief {
+		return 0
+	}
+	return f.FrameHeader.FDs
+}
+
+// arrived reports whether the frame holds a message.
+func (f *Frame) arrived() bool { return f.Cmd == abi.CmdRecv || f.Cmd == abi.CmdBrief }
 
 // fill reads until there are n bytes.
 func (c *Client) fill(n int) error {
@@ -207,10 +217,17 @@ func (c *Client) takeFDs(control []byte) error {
 	return nil
 }
 
+// Waiting returns the frames that came while an answer was expected, and forgets them.
+func (c *Client) Waiting() []Frame {
+	waiting := c.waiting
+	c.waiting = nil
+	return waiting
+}
+
 // Answer returns the answer to the request with this tag. Messages that come before wait for Recv.
 func (c *Client) Answer(tag uint64) (Frame, error) {
 	for i, f := range c.waiting {
-		if f.Cmd != abi.CmdRecv && f.Tag == tag {
+		if !f.arrived() && f.Tag == tag {
 			c.waiting = append(c.waiting[:i:i], c.waiting[i+1:]...)
 			return f, f.err()
 		}
@@ -220,7 +237,7 @@ func (c *Client) Answer(tag uint64) (Frame, error) {
 		if err != nil {
 			return f, err
 		}
-		if f.Cmd != abi.CmdRecv && f.Tag == tag {
+		if !f.arrived() && f.Tag == tag {
 			return f, f.err()
 		}
 		c.waiting = append(c.waiting, f)

@@ -25,7 +25,11 @@ func (c *Client) Hello(h abi.Hello) error {
 
 // HelloAs joins the bus by exactly this HELLO, and fills in its Reply.
 func (c *Client) HelloAs(h *abi.Hello) error {
-	f, err := c.Do(h)
+	flags := abi.FrameFlags(0)
+	if c.Brief {
+		flags = abi.FrameBrief
+	}
+	f, err := c.do(h, flags)
 	if err != nil {
 		return err
 	}
@@ -56,8 +60,14 @@ func (f *Frame) Infos(offset, size uint64) ([]byte, error) {
 
 // Do runs a command, and decodes what the bus has filled in into cmd. An error of the bus is a
 // *Refused.
-func (c *Client) Do(cmd abi.Command) (Frame, error) {
-	f, err := c.Raw(cmd.Cmd(), cmd.Append(nil))
+func (c *Client) Do(cmd abi.Command) (Frame, error) { return c.do(cmd, 0) }
+
+func (c *Client) do(cmd abi.Command, flags abi.FrameFlags) (Frame, error) {
+	b, tag := c.Request(cmd.Cmd(), flags, 0, cmd.Append(nil)...)
+	if err := c.Write(b); err != nil {
+		return Frame{}, err
+	}
+	f, err := c.Answer(tag)
 	if err != nil {
 		return f, err
 	}
@@ -121,6 +131,13 @@ func (c *Client) Start(o Outgoing, flags abi.FrameFlags) (tag uint64, err error)
 	return tag, c.Write(b, o.Passed...)
 }
 
+// SendBrief sends a D-Bus message in a brief frame. The size is filled in. Answer, with the message's
+// serial as tag, tells whether it was refused.
+func (c *Client) SendBrief(h abi.Brief, message []byte) error {
+	h.Size = uint32(abi.FrameHeaderSize + len(message))
+	return c.Write(append(h.Append(nil), message...))
+}
+
 // Message is one that arrived.
 type Message struct {
 	abi.Message
@@ -129,6 +146,9 @@ type Message struct {
 	// Passed are the descriptors that came with it, of which the receiver is the owner.
 	Passed []int
 
+	// InBrief: it came in a brief frame.
+	InBrief bool
+
 	frame []byte // its pieces count from its beginning
 }
 
@@ -136,7 +156,7 @@ type Message struct {
 // says that some were dropped.
 func (c *Client) Recv() (*Message, error) {
 	for i, f := range c.waiting {
-		if f.Cmd == abi.CmdRecv {
+		if f.arrived() {
 			c.waiting = append(c.waiting[:i:i], c.waiting[i+1:]...)
 			return decode(f)
 		}
@@ -146,7 +166,7 @@ func (c *Client) Recv() (*Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		if f.Cmd == abi.CmdRecv {
+		if f.arrived() {
 			return decode(f)
 		}
 		c.waiting = append(c.waiting, f)
@@ -164,6 +184,10 @@ func (c *Client) Reply(tag uint64) (*Message, error) {
 
 func decode(f Frame) (*Message, error) {
 	m := &Message{Passed: f.FDs, frame: f.Body}
+	if f.Cmd == abi.CmdBrief {
+		m.decodeBrief(&f)
+		return m, nil
+	}
 	if f.Cmd == abi.CmdRecv {
 		m.Dropped = f.Tag
 	}
@@ -174,6 +198,20 @@ func decode(f Frame) (*Message, error) {
 		return nil, err
 	}
 	return m, m.Meta.Decode(m.Message.Metadata)
+}
+
+// decodeBrief fills in what a brief frame tells.
+func (m *Message) decodeBrief(f *Frame) {
+	var h abi.Brief
+	h.Decode(&f.FrameHeader)
+	serial, _ := abi.Serial(f.Body)
+	m.InBrief = true
+	m.SrcID, m.Flags, m.CookieReply = h.ID, h.Flags&^abi.BriefBroadcast, uint64(h.CookieReply)
+	if h.Flags&abi.BriefBroadcast != 0 {
+		m.DstID = abi.DstIDBroadcast
+	}
+	m.PayloadType, m.Cookie = abi.PayloadDBus, uint64(serial)
+	m.Payload = []abi.Payload{{Type: abi.ItemPayloadOff, Size: uint64(len(f.Body))}}
 }
 
 // Content returns all pieces of the payload, one behind the other.

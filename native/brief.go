@@ -1,0 +1,113 @@
+package native
+
+import (
+	"math"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/transport"
+)
+
+// Brief frames: most messages are a D-Bus message and need nothing of what kdbus_msg can say besides.
+// The bus vouches for what is in the header, the rest is the sender's word, as everywhere.
+
+// sendBrief sends the message in a brief frame. If that fails, it is answered like a SEND whose tag
+// is the cookie.
+func (c *conn) sendBrief(r *request) error {
+	var h abi.Brief
+	h.Decode(&r.FrameHeader)
+	payload := r.raw[abi.FrameHeaderSize:]
+	serial, _ := abi.Serial(payload)
+	r.FrameHeader = abi.FrameHeader{Cmd: abi.CmdSend, Tag: uint64(serial), Code: uint32(abi.FrameQuiet)}
+	switch {
+	case c.bus == nil:
+		return refusef(syscall.EBADFD, "a message before HELLO")
+	case c.left:
+		return refusef(syscall.ENOTCONN, "BYEBYE was said before")
+	}
+	cookie, err := h.CheckSent(payload)
+	if err != nil {
+		return err
+	}
+	m := takeMessage()
+	defer m.Release()
+	m.conn, m.Free = c, m.done
+	if m.brief = r.raw; r.owned {
+		m.free, r.kept = r.free, true
+	} else {
+		m.brief = append(m.room(len(r.raw)), r.raw...)
+	}
+	payload = m.brief[abi.FrameHeaderSize:]
+	m.Dst = bus.ID(h.ID)
+	m.Flags = bus.Flags(h.Flags)
+	m.Cookie, m.ReplyCookie = uint64(cookie), uint64(h.CookieReply)
+	m.Maker = m
+	m.Extra = &m.extra
+	m.extra.PayloadType = uint64(abi.PayloadDBus)
+	m.extra.Form = m
+	m.segments[0] = bus.Segment{Bytes: payload, Size: uint64(len(payload))}
+	m.extra.Segments = m.segments[:]
+	m.putBrief()
+	return c.route(r, m, false)
+}
+
+// putBrief writes the header of m.brief as receivers get it.
+func (m *message) putBrief() {
+	h := abi.Brief{
+		Size:        uint32(len(m.brief)),
+		ID:          uint64(m.conn.bus.ID()),
+		Flags:       abi.MsgFlags(m.Flags),
+		CookieReply: uint32(m.ReplyCookie),
+	}
+	if m.Dst == bus.Broadcast {
+		h.Flags |= abi.BriefBroadcast
+	}
+	h.Put(m.brief)
+}
+
+// maxBriefCopy is how long a payload is at most, in bytes, that is copied once more, to make a brief
+// frame of what came with all of kdbus_msg.
+const maxBriefCopy = 1 << 10
+
+// makeBrief makes a brief frame of a message that came with all of kdbus_msg and needs none of it, for
+// those who take such.
+func (m *message) makeBrief(k *abi.Message) {
+	if len(k.Payload) != 1 || len(k.FDs) > 0 || k.PayloadType != abi.PayloadDBus || k.Priority != 0 || k.DstName != "" ||
+		k.CookieReply > math.MaxUint32 {
+		return
+	}
+	payload := m.extra.Segments[0].Bytes
+	if serial, ok := abi.Serial(payload); !ok || uint64(serial) != k.Cookie || len(payload) > maxBriefCopy {
+		return
+	}
+	m.brief = append(append(m.briefSpace[:0], make([]byte, abi.FrameHeaderSize)...), payload...)
+	m.briefSpace = m.brief
+	m.putBrief()
+}
+
+// encodeBrief encodes m as a brief frame, if that does. own is its sender's form, nil from D-Bus 1
+// peers; h says what there would be to say besides.
+func (c *conn) encodeBrief(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, own *message, data *meta.Data) bool {
+	if !c.brief || data != nil || h.Cmd != abi.CmdRecv || h.Tag != 0 {
+		return false
+	}
+	if own != nil {
+		e.Piece(own.brief)
+		return own.brief != nil
+	}
+	if h.FDs != 0 || m.ReplyCookie > math.MaxUint32 {
+		return false
+	}
+	brief := abi.Brief{Size: abi.FrameHeaderSize, ID: uint64(m.Src), Flags: abi.MsgFlags(m.Flags), CookieReply: uint32(m.ReplyCookie)}
+	if m.Dst == bus.Broadcast {
+		brief.Flags |= abi.MsgSignal | abi.BriefBroadcast
+	}
+	for _, p := range m.Payload {
+		brief.Size += uint32(len(p))
+	}
+	e.Head(brief.Append)
+	e.Pieces(m.Payload)
+	return true
+}
