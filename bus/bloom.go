@@ -8,22 +8,27 @@ import (
 
 // matchIndex finds the matches of a broadcast without trying each one. A match is filed where any
 // message that it takes leads to: under a sender, under a name that the sender owns, under what a
-// notification is about. If it has none of these but a bloom mask, then under one bit of the mask:
-// a message has to have it, so looking under those bits that the message's filter has set is
-// enough. That bit is the one that the fewest masks have, in the hope that few filters do: not one
-// of those that say "signal". With the match goes the second rarest bit, which spares looking at
-// most of those that do not match after all. Bus.mu guards the index.
+// notification is about, or, if it has none of these, under its first bloom mask. Masks that are
+// equal are one (many subscribe to the same signal), and that one is compared with a filter once,
+// for whatever number of matches. Masks in turn are filed under one of their bits: a message has to
+// have it, so looking under those bits that the message's filter has set is enough. That bit is the
+// one that the fewest masks have, in the hope that few filters do: not one of those that say
+// "signal". With the mask goes the second rarest bit, which spares looking at most of those that do
+// not match after all. Bus.mu guards the index; it is held for writing by who searches, too.
 type matchIndex struct {
 	bits  uint64 // of a filter
 	count int
 	needs tally // what matches look at
 
-	bins map[binKey]*bin // that are not empty
-	// masks are the bins of matches that are filed under a bit, by that bit; nil until there is a
-	// mask.
-	masks []bin
-	// common says how many masks have each bit.
+	bins  map[binKey]*bin  // that are not empty
+	masks map[string]*mask // those of all matches, by what they consist of
+	// places are the masks that matches are filed under, by bit, and at the end those that every
+	// filter passes. Nil until there is a mask.
+	places [][]placed
+	// common says how many masks in places have each bit.
 	common []uint32
+	// search numbers the searches.
+	search uint64
 }
 
 // binKey says what the matches in a bin have in common.
@@ -46,28 +51,79 @@ const (
 
 type bin struct {
 	key     binKey
-	filings []filed
+	mask    *mask // if it is that of a mask, which has no key
+	matches []binned
 }
 
-// filed is what a bin has of a filing.
-type filed struct {
-	*filing
+// binned is a match in a bin.
+type binned struct {
+	*match
+	conn *Conn // of the match
+	// sole: the mask that the bin belongs to is all that the match demands
+	sole bool
+}
+
+// A filing is a place of a match.
+type filing struct {
+	bin   *bin
+	place int
+}
+
+// A mask is a condition of matches on the bloom filter, the same for all that have an equal one.
+type mask struct {
+	key   string
+	words []uint64 // of each generation in turn
+	users int      // how many matches have it, each as often as it does
+
+	bin    bin      // matches that are filed under it
+	places []*place // as long as there are such, one for each generation
+
+	// search is the one in which it was compared with a filter last, and passed how that ended.
+	search uint64
+	passed bool
+}
+
+// A place is where a mask is, in one of its generations.
+type place struct {
+	mask       *mask
+	generation int // the last one stands for all that follow
+	bit, index int
+}
+
+// placed is a mask in a place.
+type placed struct {
+	*place
 	second int // another bit that the filter needs; -1 if there is none
 }
 
-// A filing is a match in a bin. A mask of several generations has a bit in each, and a filing for
-// each.
-type filing struct {
-	match      *match
-	generation int // of the mask; its last one stands for all that follow
-	bin        *bin
-	place      int
+// intern returns the mask that consists of these bytes, for one more match.
+func (x *matchIndex) intern(data []byte) *mask {
+	k := x.masks[string(data)]
+	if k == nil {
+		k = &mask{key: string(data), words: make([]uint64, len(data)/8)}
+		for i := range k.words {
+			k.words[i] = binary.LittleEndian.Uint64(data[i*8:])
+		}
+		k.bin.mask = k
+		if x.masks == nil {
+			x.masks = make(map[string]*mask)
+		}
+		x.masks[k.key] = k
+	}
+	k.users++
+	return k
+}
+
+// release gives back what intern returned.
+func (x *matchIndex) release(k *mask) {
+	if k.users--; k.users == 0 {
+		delete(x.masks, k.key)
+	}
 }
 
 func (x *matchIndex) add(m *match) {
 	x.count++
 	x.needs.add(m.needs())
-	x.note(m, 1)
 	s := &m.spec
 	message := len(m.masks)+len(s.Senders)+len(s.Destinations)+len(s.Names) > 0
 	switch {
@@ -85,7 +141,7 @@ func (x *matchIndex) add(m *match) {
 	case len(s.Names) > 0:
 		x.file(m, binKey{kind: ofName, name: s.Names[0]})
 	case len(m.masks) > 0:
-		x.fileMask(m)
+		x.fileUnderMask(m)
 	default:
 		x.file(m, binKey{kind: ofAnyMessage})
 	}
@@ -100,15 +156,30 @@ func (x *matchIndex) file(m *match, key binKey) {
 		}
 		x.bins[key] = b
 	}
-	b.add(m, 0, -1)
+	b.add(m, false)
 }
 
-// fileMask files m under one bit of each generation of its first mask.
-func (x *matchIndex) fileMask(m *match) {
+// fileUnderMask files m under its first mask.
+func (x *matchIndex) fileUnderMask(m *match) {
+	k := m.masks[0]
+	if len(k.bin.matches) == 0 {
+		x.place(k)
+	}
+	s := &m.spec
+	k.bin.add(m, len(m.masks) == 1 && len(s.Senders)+len(s.Destinations) == 0 && s.Rule == nil)
+}
+
+// place puts k under one bit of each of its generations.
+func (x *matchIndex) place(k *mask) {
+	if x.places == nil {
+		x.places = make([][]placed, x.bits+1)
+		x.common = make([]uint32, x.bits)
+	}
+	x.note(k, 1)
 	words := int(x.bits / 64)
-	for generation := range len(m.masks[0]) / words {
+	for generation := range len(k.words) / words {
 		rarest, second := -1, -1
-		for bit := range setBits(m.masks[0][generation*words:][:words]) {
+		for bit := range setBits(k.words[generation*words:][:words]) {
 			switch {
 			case rarest < 0 || x.common[bit] < x.common[rarest]:
 				rarest, second = bit, rarest
@@ -116,25 +187,34 @@ func (x *matchIndex) fileMask(m *match) {
 				second = bit
 			}
 		}
-		if rarest >= 0 {
-			x.masks[rarest].add(m, generation, second)
-			continue
+		bit := rarest
+		if bit < 0 {
+			bit = int(x.bits)
 		}
-		x.file(m, binKey{kind: ofAnyMessage}) // the mask takes every filter
-		m.filings[len(m.filings)-1].generation = generation
+		p := &place{mask: k, generation: generation, bit: bit, index: len(x.places[bit])}
+		x.places[bit] = append(x.places[bit], placed{p, second})
+		k.places = append(k.places, p)
 	}
 }
 
-// note counts the bits of m's first mask, in all generations, or takes them off the count.
-func (x *matchIndex) note(m *match, by int32) {
-	if len(m.masks) == 0 {
-		return
+// displace undoes place.
+func (x *matchIndex) displace(k *mask) {
+	x.note(k, -1)
+	for _, p := range k.places {
+		under := x.places[p.bit]
+		last := under[len(under)-1]
+		under[p.index], last.index = last, p.index
+		under[len(under)-1] = placed{}
+		if x.places[p.bit] = under[:len(under)-1]; len(under) == 1 {
+			x.places[p.bit] = nil
+		}
 	}
-	if x.masks == nil {
-		x.masks = make([]bin, x.bits)
-		x.common = make([]uint32, x.bits)
-	}
-	for bit := range setBits(m.masks[0]) {
+	k.places = nil
+}
+
+// note counts the bits of k, in all generations, or takes them off the count.
+func (x *matchIndex) note(k *mask, by int32) {
+	for bit := range setBits(k.words) {
 		x.common[uint64(bit)%x.bits] += uint32(by)
 	}
 }
@@ -142,32 +222,47 @@ func (x *matchIndex) note(m *match, by int32) {
 func (x *matchIndex) remove(m *match) {
 	x.count--
 	x.needs.remove(m.needs())
-	x.note(m, -1)
 	for _, f := range m.filings {
 		b := f.bin
-		last := b.filings[len(b.filings)-1]
-		b.filings[f.place], last.place = last, f.place
-		b.filings[len(b.filings)-1] = filed{}
-		b.filings = b.filings[:len(b.filings)-1]
-		if len(b.filings) == 0 {
-			b.filings = nil
-			if x.bins[b.key] == b {
-				delete(x.bins, b.key)
-			}
+		if b.remove(f.place); len(b.matches) > 0 {
+			continue
+		}
+		b.matches = nil
+		if b.mask != nil {
+			x.displace(b.mask)
+		} else {
+			delete(x.bins, b.key)
 		}
 	}
 	m.filings = nil
+	for _, k := range m.masks {
+		x.release(k)
+	}
 }
 
-func (b *bin) add(m *match, generation, second int) {
-	f := &filing{match: m, generation: generation, bin: b, place: len(b.filings)}
-	b.filings = append(b.filings, filed{f, second})
-	m.filings = append(m.filings, f)
+func (b *bin) add(m *match, sole bool) {
+	m.filings = append(m.filings, filing{b, len(b.matches)})
+	b.matches = append(b.matches, binned{m, m.conn, sole})
+}
+
+// remove takes the match at a place out, which the last one takes.
+func (b *bin) remove(place int) {
+	last := len(b.matches) - 1
+	moved := b.matches[last]
+	for i := range moved.filings {
+		if f := &moved.filings[i]; f.bin == b {
+			f.place = place
+		}
+	}
+	b.matches[place] = moved
+	b.matches[last] = binned{}
+	b.matches = b.matches[:last]
 }
 
 // collect appends the connections that have a match for m, a broadcast, to found. src is nil for the
 // bus itself.
 func (x *matchIndex) collect(src *Conn, m *Message, found []*Conn) []*Conn {
+	x.search++
 	if n := m.Notification; n != nil {
 		found = x.look(binKey{kind: ofAnyNotification}, src, m, found)
 		key := n.key()
@@ -186,42 +281,65 @@ func (x *matchIndex) collect(src *Conn, m *Message, found []*Conn) []*Conn {
 		found = x.look(binKey{kind: ofName, name: name}, src, m, found)
 	}
 	filter, generation := m.Bloom()
-	if filter == nil || x.masks == nil {
+	if filter == nil || x.places == nil {
 		return found
 	}
 	for i := 0; i < len(filter); i += 8 {
 		for word := binary.LittleEndian.Uint64(filter[i:]); word != 0; word &= word - 1 {
-			for _, f := range x.masks[i*8+bits.TrailingZeros64(word)].filings {
-				if f.second >= 0 && filter[f.second/8]&(1<<(f.second%8)) == 0 {
-					continue
-				}
-				if f.concerns(generation) && f.match.takes(src, nil, m) {
-					found = append(found, f.match.conn)
+			under := x.places[i*8+bits.TrailingZeros64(word)]
+			for i := range under {
+				if p := &under[i]; p.leadsOn(filter, generation) && p.mask.takes(filter, generation, x.search) {
+					found = x.open(&p.mask.bin, src, m, found)
 				}
 			}
+		}
+	}
+	for _, p := range x.places[x.bits] {
+		if p.leadsOn(filter, generation) && p.mask.takes(filter, generation, x.search) {
+			found = x.open(&p.mask.bin, src, m, found)
 		}
 	}
 	return found
 }
 
 func (x *matchIndex) look(key binKey, src *Conn, m *Message, found []*Conn) []*Conn {
-	b := x.bins[key]
-	if b == nil {
-		return found
+	if b := x.bins[key]; b != nil {
+		return x.open(b, src, m, found)
 	}
-	_, generation := m.Bloom()
-	for _, f := range b.filings {
-		if f.concerns(generation) && f.match.takes(src, nil, m) {
-			found = append(found, f.match.conn)
+	return found
+}
+
+// open appends the connections that have a match for m in b, the bin under which m has led. If it is
+// that of a mask, m passes it.
+func (x *matchIndex) open(b *bin, src *Conn, m *Message, found []*Conn) []*Conn {
+	for i := range b.matches {
+		if e := &b.matches[i]; e.sole || e.takes(src, nil, m, x.search) {
+			found = append(found, e.conn)
 		}
 	}
 	return found
 }
 
-// concerns reports whether f is the filing of its match that counts for filters of this generation.
-func (f *filing) concerns(generation uint64) bool {
-	n := uint64(len(f.match.filings))
-	return n == 1 || f.match.masks == nil || min(generation, n-1) == uint64(f.generation)
+// leadsOn reports whether a filter that has the bit under which p is may pass the mask, and whether
+// p stands for the generation of the mask that counts for it.
+func (p *placed) leadsOn(filter []byte, generation uint64) bool {
+	if p.second >= 0 && filter[p.second/8]&(1<<(p.second%8)) == 0 {
+		return false
+	}
+	n := uint64(len(p.mask.places))
+	return n == 1 || min(generation, n-1) == uint64(p.generation)
+}
+
+// takes reports whether a filter of this generation passes k. It is the same for all that ask in one
+// search, so that it is found out once in each; with 0, what is known from others stays.
+func (k *mask) takes(filter []byte, generation, search uint64) bool {
+	if search == 0 {
+		return passes(filter, k.words, generation)
+	}
+	if k.search != search {
+		k.search, k.passed = search, passes(filter, k.words, generation)
+	}
+	return k.passed
 }
 
 // key returns where a match with the condition c is filed.

@@ -74,8 +74,8 @@ const MaxMaskGenerations = 64
 type match struct {
 	conn    *Conn
 	spec    Match
-	masks   [][]uint64
-	filings []*filing
+	masks   []*mask
+	filings []filing // in the index
 }
 
 // AddMatch subscribes c to what m describes; m is the core's from now on. With replace, matches
@@ -90,11 +90,6 @@ func (c *Conn) AddMatch(m Match, replace bool) error {
 		} else if n/size > MaxMaskGenerations {
 			return errorf(ErrBloomSize, "the bloom mask has %d generations, more than %d", n/size, MaxMaskGenerations)
 		}
-		words := make([]uint64, len(mask)/8)
-		for i := range words {
-			words[i] = binary.LittleEndian.Uint64(mask[i*8:])
-		}
-		made.masks = append(made.masks, words)
 	}
 	made.spec.Masks = nil
 	return c.EditMatches(func() error {
@@ -108,6 +103,9 @@ func (c *Conn) AddMatch(m Match, replace bool) error {
 		replaced := replace && c.removeMatches(m.Cookie)
 		if !replaced && len(c.matches) >= limit {
 			return errorf(ErrTooManyMatches, "connection %s has %d matches, as many as it may", c.UniqueName(), len(c.matches))
+		}
+		for _, mask := range m.Masks {
+			made.masks = append(made.masks, c.bus.matches.intern(mask))
 		}
 		c.matches = append(c.matches, made)
 		c.bus.matches.add(made)
@@ -149,7 +147,7 @@ func (c *Conn) forgetMatches() {
 
 // subscribed reports whether c has a match for m, a signal to c that src sends. Bus.mu is held.
 func (c *Conn) subscribed(src *Conn, m *Message) bool {
-	return slices.ContainsFunc(c.matches, func(x *match) bool { return x.takes(src, c, m) })
+	return slices.ContainsFunc(c.matches, func(x *match) bool { return x.takes(src, c, m, 0) })
 }
 
 // matchNeeds returns the parts of a message that c's matches look at.
@@ -170,16 +168,20 @@ func (x *match) needs() (needs Parts) {
 	return needs
 }
 
-// takes reports whether m satisfies every condition. src is nil for the bus itself.
-func (x *match) takes(src, dst *Conn, m *Message) bool {
-	satisfied := x.takesMessage
+// takes reports whether m satisfies every condition. src is nil for the bus itself. search is the
+// number of the search in the index, 0 if this is none.
+func (x *match) takes(src, dst *Conn, m *Message, search uint64) bool {
 	if m.Notification != nil {
-		satisfied = x.takesNotification
+		if !x.takesNotification(m) {
+			return false
+		}
+	} else if !x.takesMessage(src, m, search) {
+		return false
 	}
-	return satisfied(src, m) && (x.spec.Rule == nil || x.spec.Rule.Match(src, dst, m))
+	return x.spec.Rule == nil || x.spec.Rule.Match(src, dst, m)
 }
 
-func (x *match) takesMessage(src *Conn, m *Message) bool {
+func (x *match) takesMessage(src *Conn, m *Message, search uint64) bool {
 	if len(x.spec.Changes) > 0 || src == nil {
 		return false
 	}
@@ -195,7 +197,7 @@ func (x *match) takesMessage(src *Conn, m *Message) bool {
 	}
 	filter, generation := m.Bloom()
 	for _, mask := range x.masks {
-		if !passes(filter, mask, generation) {
+		if !mask.takes(filter, generation, search) {
 			return false
 		}
 	}
@@ -224,7 +226,7 @@ func passes(filter []byte, masks []uint64, generation uint64) bool {
 	return true
 }
 
-func (x *match) takesNotification(_ *Conn, m *Message) bool {
+func (x *match) takesNotification(m *Message) bool {
 	if len(x.masks)+len(x.spec.Senders)+len(x.spec.Destinations)+len(x.spec.Names) > 0 {
 		return false
 	}

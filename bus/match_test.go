@@ -2,7 +2,6 @@ package bus_test
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -370,31 +369,117 @@ func TestMatchIndexAgreesWithTryingEach(t *testing.T) {
 					}
 				}
 			},
-			"": func(*rapid.T) {},
+			"leave": func(t *rapid.T) {
+				i := rapid.IntRange(0, len(receivers)-1).Draw(t, "receiver")
+				receivers[i].leave()
+				delete(entries, receivers[i])
+				receivers[i] = b.connect(native)
+			},
+			"": func(t *rapid.T) {
+				masks := map[string]bool{}
+				for _, of := range entries {
+					for _, e := range of {
+						for _, mask := range e.match.Masks {
+							masks[string(mask)] = true
+						}
+					}
+				}
+				if n, _, _ := b.MaskStats(); n != len(masks) {
+					t.Fatalf("there are %d masks, want %d", n, len(masks))
+				}
+			},
 		})
+		for _, p := range receivers {
+			p.leave()
+		}
+		if masks, places, bits := b.MaskStats(); masks+places+bits != 0 {
+			t.Fatalf("%d masks, in %d places, with %d bits, without matches", masks, places, bits)
+		}
 	})
 }
 
+func TestEqualMasksAreOne(t *testing.T) {
+	b := newBus(t)
+	sender := b.connect(native)
+	var receivers []*peer
+	mask := filterOf(3, 70, 200)
+	for range 200 {
+		p := b.connect(native)
+		p.match(bus.Match{Cookie: 1, Masks: [][]byte{mask}})
+		p.match(bus.Match{Cookie: 2, Masks: [][]byte{mask}, Senders: []bus.ID{sender.ID()}})
+		receivers = append(receivers, p)
+	}
+	stats := func(want ...int) {
+		t.Helper()
+		masks, places, bits := b.MaskStats()
+		if diff := cmp.Diff(want, []int{masks, places, bits}); diff != "" {
+			t.Errorf("masks, places, bits (-want +got):\n%s", diff)
+		}
+	}
+	receive := func(want ...string) {
+		t.Helper()
+		sender.mustPost(bloomSignal(bus.Broadcast, "no", 0, 3, 70))
+		sender.mustPost(bloomSignal(bus.Broadcast, "yes", 0, 3, 70, 200, 300))
+		for _, p := range receivers {
+			p.expect(want...)
+		}
+	}
+	remove := func(cookie uint64) {
+		t.Helper()
+		for _, p := range receivers {
+			expectError(t, p.RemoveMatches(cookie), 0)
+		}
+	}
+	stats(1, 1, 3)
+	receive("1: yes")
+	remove(1)
+	stats(1, 0, 0) // found by the sender
+	receive("1: yes")
+	for _, p := range receivers[1:] {
+		p.leave()
+	}
+	receivers = receivers[:1]
+	receive("1: yes")
+	stats(1, 0, 0)
+	receivers[0].monitor(all)
+	stats(0, 0, 0)
+}
+
 func BenchmarkBroadcastWithMasks(b *testing.B) {
-	for _, conns := range []int{10, 5_000} {
-		b.Run(fmt.Sprint(conns), func(b *testing.B) {
+	// As systemd does it: each property sets 8 bits. All masks have those of "message-type:signal".
+	property := func(n int) (bits []int) {
+		for i := range 8 {
+			bits = append(bits, (n*2654435761+i*40503*(n|1))%512&511)
+		}
+		return bits
+	}
+	bits := property(1)
+	for n := range 10 {
+		bits = append(bits, property(1_000_000+n)...)
+	}
+	benchmarks := []struct {
+		name  string
+		conns int
+		mask  func(n int) []int
+	}{
+		{"10 that others have", 10, func(n int) []int { return slices.Concat(property(1), property(100+n), property(100_000+n)) }},
+		{"5000 that others have, each another", 5_000, func(n int) []int {
+			return slices.Concat(property(1), property(100+n), property(100_000+n), []int{n / 512})
+		}},
+		{"200 of the same signal", 200, func(int) []int { return slices.Concat(property(1), property(1_000_000), property(1_000_005)) }},
+		{"200 of this signal in other words", 200, func(n int) []int {
+			return slices.Concat(property(1), property(1_000_000+n%10), property(1_000_000 + n/10%10)[n/100:])
+		}},
+	}
+	for _, bench := range benchmarks {
+		b.Run(bench.name, func(b *testing.B) {
 			t := newBus(b)
 			sender := t.connect(native)
-			// As systemd does it: each property sets 8 bits. All masks have those of "message-type:signal".
-			property := func(n int) (bits []int) {
-				for i := range 8 {
-					bits = append(bits, (n*2654435761+i*40503*(n|1))%512&511)
+			for n := range bench.conns {
+				c := t.sink(native)
+				if err := c.AddMatch(bus.Match{Masks: [][]byte{filterOf(bench.mask(n)...)}}, false); err != nil {
+					b.Fatal(err)
 				}
-				return bits
-			}
-			for n := range conns {
-				p := t.connect(native)
-				p.sleep()
-				p.match(bus.Match{Masks: [][]byte{filterOf(slices.Concat(property(1), property(100+n), property(100_000+n))...)}})
-			}
-			bits := property(1)
-			for n := range 10 {
-				bits = append(bits, property(1_000_000+n)...)
 			}
 			filter := filterOf(bits...)
 			segments := []bus.Segment{{Bytes: make([]byte, 100), Size: 100}}

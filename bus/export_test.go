@@ -1,0 +1,15 @@
+package bus
+
+// MaskStats tells how many different bloom masks the matches on b have, how many places of the index
+// have one, and the sum of how many masks have each bit.
+func (b *Bus) MaskStats() (masks, places, bits int) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, under := range b.matches.places {
+		places += len(under)
+	}
+	for _, n := range b.matches.common {
+		bits += int(n)
+	}
+	return len(b.matches.masks), places, bits
+}
