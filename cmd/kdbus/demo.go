@@ -18,9 +18,8 @@ import (
 
 // The service of the demo: systemd-localed's name, object and one of its interfaces.
 const (
-	localeName          = "org.freedesktop.locale1"
-	localePath          = "/org/freedesktop/locale1"
-	propertiesInterface = "org.freedesktop.DBus.Properties"
+	localeName = "org.freedesktop.locale1"
+	localePath = "/org/freedesktop/locale1"
 )
 
 func newDemoCommand() *cobra.Command {

@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -42,7 +44,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // execute runs the command line args and returns the exit code.
 func execute(args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
-	root.SetArgs(args)
+	root.SetArgs(verbFirst(root, args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	ran, err := root.ExecuteC()
@@ -54,12 +56,54 @@ func execute(args []string, stdout, stderr io.Writer) int {
 		exit = &exitError{exitFailure, err}
 	}
 	if exit.err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", ran.CommandPath(), exit.err)
+		for line := range strings.Lines(exit.err.Error()) {
+			fmt.Fprintf(stderr, "%s: %s\n", ran.CommandPath(), strings.TrimSuffix(line, "\n"))
+		}
 	}
-	if exit.code == exitUsage {
-		fmt.Fprintf(stderr, "Try '%s --help'.\n", ran.CommandPath())
+	if exit.code != exitUsage {
+		return exit.code
 	}
-	return exit.code
+	fmt.Fprintf(stderr, "Try '%s --help'.\n", ran.CommandPath())
+	if isVerb(ran) {
+		return exitFailure
+	}
+	return exitUsage
+}
+
+// exitAnnotation is the annotation of a command with exit codes of its own, as its help tells them.
+const exitAnnotation = "exit"
+
+// verbExit are the exit codes of busctl and of the commands that do what it does.
+const verbExit = `  0  success
+  1  failure; standard error says what and why. A wrong command line is one, too
+`
+
+// isVerb reports whether a command does what busctl does.
+func isVerb(cmd *cobra.Command) bool { return cmd.Annotations[exitAnnotation] == verbExit }
+
+// verbFirst moves flags that stand before the name of a command, as busctl lets them, behind it.
+func verbFirst(root *cobra.Command, args []string) []string {
+	if len(args) == 0 || !strings.HasPrefix(args[0], "-") {
+		return args
+	}
+	for i, arg := range args {
+		at := slices.IndexFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == arg && isVerb(c) })
+		if at < 0 || i > 0 && takesValue(root.Commands()[at], args[i-1]) {
+			continue
+		}
+		return slices.Concat(args[i:i+1], args[:i], args[i+1:])
+	}
+	return args
+}
+
+// takesValue reports whether the argument behind arg is the value of the flag that arg is.
+func takesValue(cmd *cobra.Command, arg string) bool {
+	name, isLong := strings.CutPrefix(arg, "--")
+	flag := cmd.Flags().Lookup(name)
+	if !isLong && len(arg) == 2 && arg[0] == '-' {
+		flag = cmd.Flags().ShorthandLookup(arg[1:])
+	}
+	return flag != nil && flag.NoOptDefVal == ""
 }
 
 func newRootCommand() *cobra.Command {
@@ -85,7 +129,11 @@ need no change; they only have to be told the bus's address.`,
 	root.SetHelpTemplate(helpTemplate)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDaemonCommand(), newRunCommand(), newDemoCommand(), newBenchCommand(), newVersionCommand())
-	root.AddCommand(newListCommand(), newStatusCommand())
+	for _, verb := range []*cobra.Command{newListCommand(), newStatusCommand(), newTreeCommand(), newIntrospectCommand(), newCallCommand(),
+		newEmitCommand(), newWaitCommand(), newGetPropertyCommand(), newSetPropertyCommand()} {
+		verb.Annotations = map[string]string{exitAnnotation: verbExit}
+		root.AddCommand(verb)
+	}
 	return root
 }
 

@@ -14,33 +14,29 @@ var (
 	ASCIILines = Lines{Branch: "|-", Last: "`-", Through: "| ", Space: "  "}
 )
 
-// Complete returns the paths, sorted, with all paths above them but "/".
-func Complete(paths []string) []string {
-	known := make(map[string]bool)
-	for _, p := range paths {
-		for p != "/" && p != "" && !known[p] {
-			known[p] = true
-			p = p[:strings.LastIndexByte(p, '/')]
-		}
-	}
-	all := make([]string, 0, len(known))
-	for p := range known {
-		all = append(all, p)
-	}
-	slices.SortFunc(all, compare)
-	return all
-}
-
 // compare orders paths so that what is below a path follows it.
 func compare(a, b string) int {
 	return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/"))
 }
 
-// AppendTree draws paths, as Complete returns them, as a tree.
+// AppendTree draws paths as a tree: each below the nearest one above it that is among them. The
+// root "/" itself is not drawn.
 func AppendTree(dst []byte, paths []string, lines Lines, grey func(string) string) []byte {
-	children := make(map[string][]string)
+	known := map[string]bool{"": true}
 	for _, p := range paths {
-		parent := p[:strings.LastIndexByte(p, '/')]
+		known[p] = true
+	}
+	sorted := slices.Clone(paths)
+	slices.SortFunc(sorted, compare)
+	children := make(map[string][]string)
+	for _, p := range sorted {
+		if p == "/" {
+			continue
+		}
+		parent := p
+		for parent == p || !known[parent] {
+			parent = parent[:strings.LastIndexByte(parent, '/')]
+		}
 		children[parent] = append(children[parent], p)
 	}
 	var draw func(parent, prefix string)

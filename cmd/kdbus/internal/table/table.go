@@ -3,6 +3,7 @@
 package table
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -34,6 +35,8 @@ func Text(s string) Cell {
 type Table struct {
 	Columns []Column
 	Rows    [][]Cell
+	// Hidden rows are not printed, and make columns as wide as if they were.
+	Hidden [][]Cell
 }
 
 // Style is how parts of a table stand out on a terminal.
@@ -50,7 +53,7 @@ func (t *Table) Append(dst []byte, legend bool, style Style) []byte {
 		if legend {
 			widths[i] = len(c.Title)
 		}
-		for _, row := range t.Rows {
+		for _, row := range slices.Concat(t.Rows, t.Hidden) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(shown(row[i])))
 		}
 	}
