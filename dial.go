@@ -136,7 +136,7 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 	if err = join(); err != nil {
 		c.fail(ErrClosed)
 		<-c.ended
-		return nil, fmt.Errorf("the bus did not answer Hello: %w", err)
+		return nil, fmt.Errorf("say Hello: %w", err)
 	}
 	return c, nil
 }

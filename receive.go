@@ -70,7 +70,10 @@ const patience = 5 * time.Millisecond
 // nothing if that is not to be expected, if somebody else receives, or if there is no room to
 // send: who waits for that must not have the turn.
 func (c *Conn) exchange(m *outgoing, p *pendingCall) (sent bool) {
-	if c.slow.Load() || len(m.fds) > 0 || !c.turn.take() {
+	if c.slow.Load() || len(m.fds) > 0 || !m.deadline.IsZero() && time.Until(m.deadline) < patience {
+		return false
+	}
+	if !c.turn.take() {
 		return false
 	}
 	c.transport.expect()
