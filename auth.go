@@ -105,7 +105,11 @@ func authenticate(s *socket, guid string, askNative bool) (native bool, err erro
 	if guid != "" && !strings.EqualFold(guid, got) {
 		return false, fmt.Errorf("another bus listens there: it is %s; the address is out of date", got)
 	}
-	if err := a.write("NEGOTIATE_UNIX_FD\r\n"); err != nil {
+	ask := "NEGOTIATE_UNIX_FD\r\n"
+	if askNative {
+		ask += "NEGOTIATE_KDBUS 1\r\n"
+	}
+	if err := a.write(ask); err != nil {
 		return false, err
 	}
 	if line, err = a.line(); err != nil {
@@ -115,9 +119,6 @@ func authenticate(s *socket, guid string, askNative bool) (native bool, err erro
 		return false, fmt.Errorf("what listens there is no D-Bus server: it answered %q to NEGOTIATE_UNIX_FD", line)
 	}
 	if askNative {
-		if err := a.write("NEGOTIATE_KDBUS 1\r\n"); err != nil {
-			return false, err
-		}
 		if line, err = a.line(); err != nil {
 			return false, err
 		}
