@@ -18,6 +18,10 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	}
 	own := formOf(m)
 	h := abi.FrameHeader{Cmd: abi.CmdRecv}
+	if c.brief && own != nil && own.brief != nil && m.Meta == nil && m.ReplyCookie == 0 && !c.putDropped(&h) {
+		e.Piece(own.brief) // as it is nearly always with broadcasts, of which there can be many
+		return
+	}
 	call, answers := syncCall{}, false
 	if m.Dst == c.bus.ID() || m.Dst == bus.ToName {
 		call, answers = c.calls.end(m)
@@ -33,7 +37,7 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 		return
 	case m.Notification != nil && notification(m.Notification).Type == 0:
 		return // of no interest but to D-Bus 1 peers
-	default:
+	case h.Tag == 0:
 		c.putDropped(&h)
 	}
 	if m.Notification != nil {
