@@ -69,7 +69,7 @@ func (e *expiry) stop() {
 
 // expire tells c of its calls whose time is up.
 func (c *Conn) expire() {
-	late := c.lateCalls()
+	late, now := c.lateCalls()
 	if len(late) == 0 {
 		return
 	}
@@ -78,8 +78,8 @@ func (c *Conn) expire() {
 	timekeeper := &Conn{bus: b}
 	b.mu.Lock()
 	for _, w := range late {
-		if c.calls[w.key] != w {
-			continue // it has ended meanwhile
+		if c.calls[w.key] != w || w.deadline == 0 || w.deadline > now {
+			continue // it has ended meanwhile, and may be another one already
 		}
 		c.settle(w.key)
 		w.callee.disown(w)
@@ -91,13 +91,13 @@ func (c *Conn) expire() {
 }
 
 // lateCalls returns the calls of c whose time is up, in the order of their deadlines, and sets the
-// timer to the first of the others.
-func (c *Conn) lateCalls() (late []*call) {
+// timer to the first of the others. It returns the time as well.
+func (c *Conn) lateCalls() (late []*call, now uint64) {
 	c.bus.mu.RLock()
 	defer c.bus.mu.RUnlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := c.bus.Monotonic()
+	now = c.bus.Monotonic()
 	c.expiry.due, c.expiry.looked = 0, now
 	first := uint64(math.MaxUint64)
 	for _, w := range c.calls {
@@ -113,7 +113,7 @@ func (c *Conn) lateCalls() (late []*call) {
 		c.setExpiry(first, now)
 	}
 	slices.SortFunc(late, func(a, b *call) int { return cmp.Compare(a.deadline, b.deadline) })
-	return late
+	return late, now
 }
 
 // Monotonic returns the time of CLOCK_MONOTONIC in nanoseconds. It is never ahead of that clock, and

@@ -1,6 +1,9 @@
 package bus
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // Calls and their replies. A call that expects a reply is written down with its caller, so that the
 // reply is let through, once and only from the one that was called; and in a list of the callee, so
@@ -27,19 +30,27 @@ type call struct {
 // number of a call could answer before it has it, and that call would end twice.
 func (w *call) answerable() bool { return w != nil && w.queued.Load() }
 
-// awaits reports whether c waits for an answer to the call.
-func (c *Conn) awaits(key callKey) bool {
+// awaited returns the call, if c waits for an answer to it. It stays what it is as long as Bus.mu is
+// held, in any mode: nobody else than the callee, who asks, can end it then.
+func (c *Conn) awaited(key callKey) *call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.calls[key].answerable()
+	if w := c.calls[key]; w.answerable() {
+		return w
+	}
+	return nil
 }
+
+// answeredCalls are used again. Those that end otherwise are not: they are few.
+var answeredCalls = sync.Pool{New: func() any { return new(call) }}
 
 // call queues m, which expects a reply, at dst.
 func (c *Conn) call(dst *Conn, m *Message) error {
 	if m.Cookie == 0 {
 		return errorf(ErrInvalid, "a call that expects a reply needs a cookie")
 	}
-	w := &call{key: callKey{m.Cookie, dst.id}, caller: c, callee: dst, deadline: m.Deadline()}
+	w := answeredCalls.Get().(*call)
+	w.key, w.caller, w.callee, w.deadline = callKey{m.Cookie, dst.id}, c, dst, m.Deadline()
 	if err := c.expect(w, m.Extra != nil && m.Extra.Sync); err != nil {
 		return err
 	}
@@ -82,27 +93,24 @@ func (c *Conn) expect(w *call, sync bool) error {
 	return nil
 }
 
-// reply queues m, an answer, at dst and ends the call that it answers.
-func (c *Conn) reply(dst *Conn, m *Message, requested bool) error {
-	key := callKey{m.ReplyCookie, c.id}
-	if !requested {
+// reply queues m, an answer, at dst and ends the call w that it answers; nil if there is none.
+func (c *Conn) reply(dst *Conn, m *Message, w *call) error {
+	if w == nil {
 		return errorf(ErrUnrequested, "connection %s does not wait for an answer of %s to its call %d", dst.UniqueName(), c.UniqueName(), m.ReplyCookie)
 	}
 	dst.mu.Lock()
-	w := dst.calls[key]
-	if !w.answerable() {
-		dst.mu.Unlock()
-		return errorf(ErrUnrequested, "the call %d of connection %s was given up", m.ReplyCookie, dst.UniqueName())
-	}
 	err := c.pushLocked(dst, m, reported)
 	if err == nil {
-		dst.settle(key)
+		dst.settle(w.key)
 	}
 	dst.mu.Unlock()
 	if err == nil {
 		c.mu.Lock()
 		c.disown(w)
 		c.mu.Unlock()
+		w.caller, w.callee = nil, nil
+		w.queued.Store(false)
+		answeredCalls.Put(w)
 	}
 	return err
 }

@@ -118,14 +118,17 @@ func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error)
 	if missing := c.missing(m, wants); missing != 0 {
 		return missing, nil
 	}
-	requested := err == nil && m.ReplyCookie != 0 && dst.awaits(callKey{m.ReplyCookie, c.id})
+	var awaited *call
+	if err == nil && m.ReplyCookie != 0 {
+		awaited = dst.awaited(callKey{m.ReplyCookie, c.id})
+	}
 	b.stamp(m)
 	c.attach(m, wants)
 	c.showMonitors(dst, m)
 	if err != nil {
 		return 0, err
 	}
-	if err := c.allowed(dst, m, requested); err != nil {
+	if err := c.allowed(dst, m, awaited != nil); err != nil {
 		if !c.sees(dst, m) {
 			return 0, unknown(m)
 		}
@@ -133,7 +136,7 @@ func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error)
 	}
 	switch {
 	case m.ReplyCookie != 0:
-		err = c.reply(dst, m, requested)
+		err = c.reply(dst, m, awaited)
 	case m.Flags&ExpectReply != 0:
 		err = c.call(dst, m)
 	case m.Flags&Signal != 0:
