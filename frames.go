@@ -119,7 +119,11 @@ func (t *frames) read(frame []byte, owned bool) (*Message, error) {
 	}
 	if t.kmsg.SrcID == abi.SrcIDKernel && t.kmsg.PayloadType == abi.PayloadKernel {
 		closeFDs(fds)
-		return t.notified(&t.kmsg)
+		m, err := t.notified(&t.kmsg)
+		if err == nil && m != nil {
+			err = m.takeMetadata(t.kmsg.Metadata)
+		}
+		return m, err
 	}
 	m, err := t.message(&t.kmsg, body, owned, fds)
 	switch {

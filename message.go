@@ -62,6 +62,7 @@ type Message struct {
 	errno    syscall.Errno // of an error of a native bus
 	files    []*os.File
 	metadata *abi.Metadata
+	priority int64
 }
 
 // Type is the type of the message.

@@ -44,14 +44,17 @@ func (t *frames) message(k *abi.Message, frame []byte, owned bool, fds []int) (m
 		}
 		m.takeFiles(files)
 	}
-	if len(k.Metadata) > 0 {
-		metadata := new(abi.Metadata)
-		if err := metadata.Decode(k.Metadata); err != nil {
-			return m, err
-		}
-		m.metadata = metadata
+	m.priority = k.Priority
+	return m, m.takeMetadata(k.Metadata)
+}
+
+// takeMetadata decodes what the bus says of the sender, if it says something.
+func (m *Message) takeMetadata(items abi.Items) error {
+	if len(items) == 0 {
+		return nil
 	}
-	return m, nil
+	m.metadata = new(abi.Metadata)
+	return m.metadata.Decode(items)
 }
 
 // address puts into the header what the bus says of the message, and sees to it that the rest of
@@ -67,6 +70,8 @@ func (t *frames) address(m *Message, k *abi.Message) error {
 		h.Destination = ""
 	case k.DstName != "":
 		h.Destination = string([]byte(k.DstName)) // which is part of a buffer
+	case k.DstID == abi.SrcIDKernel:
+		h.Destination = busName // a monitor sees what others ask the bus
 	default:
 		h.Destination = t.uniqueName(k.DstID)
 	}

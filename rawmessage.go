@@ -15,6 +15,14 @@ import (
 // Order is the byte order in which the sender wrote the message.
 func (m *Message) Order() wire.Order { return m.header.Order }
 
+// Priority is that of the message in the queue of its receiver; the lowest goes first. On D-Bus 1
+// it is 0.
+func (m *Message) Priority() int64 { return m.priority }
+
+// Matches reports whether the message is one that a match describes. Senders and destinations are
+// compared by names as they stand: a program that wants those of an owner resolves them itself.
+func (m *Message) Matches(match Match) bool { return match.matches(m, match.Sender) }
+
 // Walk visits the values of the body without making Go values of them; see [wire.Walk]. What
 // the visitor is given is valid during the call.
 func (m *Message) Walk(visitor wire.Visitor) error {
