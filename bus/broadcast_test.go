@@ -160,3 +160,56 @@ func (*spyIndex) Eavesdroppers() int { return 1 }
 func (*spyIndex) Forget(*bus.Conn)   {}
 
 func (x *spyIndex) Needs() bus.Parts { return 0 }
+
+func TestBroadcastIsFreedOnceWhoeverGotIt(t *testing.T) {
+	subscribers := map[string]func(*testBus){
+		"one who reads":         func(b *testBus) { b.connect().subscribe(everything) },
+		"one who asked twice":   func(b *testBus) { p := b.connect(); p.subscribe(everything); p.subscribe(everything) },
+		"one without space":     func(b *testBus) { b.connect(limited(bus.Limits{})).subscribe(everything) },
+		"one who cannot read":   func(b *testBus) { b.connect(refuseFDs).subscribe(everything) },
+		"one who may not":       func(b *testBus) { b.connect(ofUser(2)).subscribe(everything) },
+		"nobody":                func(*testBus) {},
+		"one who leaves, later": func(b *testBus) { p := b.connect(); p.subscribe(everything); p.sleep() },
+	}
+	policy := noneOfUser(2)
+	for first, one := range subscribers {
+		for second, another := range subscribers {
+			t.Run(first+" and "+second, func(t *testing.T) {
+				b := newBusWithPolicy(t, policy)
+				sender := b.connect()
+				one(b)
+				another(b)
+				m := to(bus.Broadcast, "x")
+				fd, closed := pipe(t)
+				m.FDs = []int{fd}
+				freed := 0
+				m.Free = func() { freed++ }
+				expectError(t, sender.Send(m), 0)
+				sender.Flush()
+				if freed != 0 || closed() {
+					t.Error("the sender still has it")
+				}
+				m.Release()
+				for _, c := range b.Conns() {
+					c.Close()
+				}
+				if freed != 1 || !closed() {
+					t.Errorf("freed %d times", freed)
+				}
+			})
+		}
+	}
+}
+
+// noneOfUser is a Policy by which a user receives nothing.
+type noneOfUser uint32
+
+func (noneOfUser) Own(*bus.Conn, string) error                       { return nil }
+func (noneOfUser) Send(_, _ *bus.Conn, _ *bus.Message, _ bool) error { return nil }
+func (noneOfUser) See(*bus.Conn, string) bool                        { return true }
+func (u noneOfUser) Receive(_, dst *bus.Conn, _ *bus.Message, _ bool) error {
+	if dst.UID() == uint32(u) {
+		return &bus.Error{Errno: bus.ErrDenied, Detail: "not for this user"}
+	}
+	return nil
+}

@@ -71,15 +71,24 @@ func (c *Conn) spread(src, addressee *Conn, m *Message) {
 	b := c.bus
 	b.broadcast++
 	receivers := b.receivers
+	if len(receivers) == 0 {
+		return
+	}
+	m.retain(len(receivers)) // before the first is queued, as who is awake takes it at once
+	spare := 0
 	for i, dst := range receivers {
 		receivers[i] = nil
 		if dst.mark == b.broadcast || dst == addressee {
+			spare++
 			continue
 		}
 		dst.mark = b.broadcast
-		if c.mayOverhear(src, dst, m) {
-			c.push(dst, m, droppable)
+		if !c.mayOverhear(src, dst, m) || c.push(dst, m, copied) != nil {
+			spare++
 		}
+	}
+	if spare > 0 {
+		m.retain(-spare) // the sender has one more, so none of these is the last
 	}
 	b.receivers = receivers[:0]
 }

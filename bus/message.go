@@ -175,7 +175,8 @@ func (m *Message) Render(encode func(*Message) []byte) [][]byte {
 	return m.Payload
 }
 
-func (m *Message) retain() { m.refs.Add(1) }
+// retain counts further references. They must not be given back before that.
+func (m *Message) retain(n int) { m.refs.Add(int32(n)) }
 
 // Release gives back one reference. The last one closes the descriptors and frees the payload.
 func (m *Message) Release() {

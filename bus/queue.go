@@ -42,6 +42,7 @@ type how uint8
 const (
 	reported  how = iota // the sender gets an error
 	droppable            // it is dropped and counted
+	copied               // as droppable; the queue's reference has been counted before
 	forced               // it is queued all the same
 )
 
@@ -62,12 +63,14 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 	if how == forced {
 		q.ledger.add(q.ledger.entry(m.uid), m)
 	} else if err := q.ledger.charge(&dst.limits.Quota, m); err != nil {
-		if how == droppable {
+		if how != reported {
 			c.dropLocked(dst)
 		}
 		return err
 	}
-	m.retain()
+	if how != copied {
+		m.retain(1)
+	}
 	if m.Extra == nil {
 		q.append(m)
 	} else {
