@@ -32,7 +32,7 @@ type Conn struct {
 	done   chan struct{} // closed when the connection is lost or being closed
 	ended  chan struct{} // closed when nothing of it runs any more
 	turn   turn
-	slow   atomic.Bool // the last answer took longer than callers wait in the kernel
+	pace   pace
 
 	mu      sync.Mutex
 	err     error // why there can be no more calls

@@ -67,9 +67,9 @@
 // is on its way, not that it has arrived.
 //
 // Whoever calls while no other call of the connection waits for its answer receives that itself,
-// in the kernel: it comes without a change of goroutines. After a few milliseconds, or if the
-// last answer took longer than that, the goroutine that receives does. A context that ends ends
-// a call within that time. A connection has at most 128 calls under way, which is what buses
+// in the kernel, where that has turned out to be quicker: it comes without a change of goroutines.
+// After a few milliseconds the goroutine that receives does. A context that ends ends a call
+// within that time. A connection has at most 128 calls under way, which is what buses
 // permit; further ones wait.
 //
 // Messages go out in the order in which the functions that send them were called, as far as

@@ -97,7 +97,9 @@ func (c *Conn) callOnce(ctx context.Context, m *outgoing, hook func(*Message)) (
 		return nil, err
 	}
 	// Of several callers none waits in the kernel: what the others have to do comes first.
-	if !alone || !c.exchange(m, p) {
+	begin := time.Now()
+	inKernel := alone && c.pace.inKernel() && c.exchange(m)
+	if !inKernel {
 		err = c.transport.send(ctx, m)
 	}
 	m.release()
@@ -105,7 +107,11 @@ func (c *Conn) callOnce(ctx context.Context, m *outgoing, hook func(*Message)) (
 		c.forget(serial, p)
 		return nil, err
 	}
-	return c.wait(ctx, serial, p)
+	reply, err := c.wait(ctx, serial, p)
+	if alone && err == nil {
+		c.pace.took(inKernel, time.Since(begin))
+	}
+	return reply, err
 }
 
 // maxPending is how many calls of a connection may be under way; others wait. Buses refuse more:
@@ -140,10 +146,6 @@ func (c *Conn) madeRoom() {
 // wait waits for the answer to a call that was sent.
 func (c *Conn) wait(ctx context.Context, serial uint32, p *pendingCall) (*Message, error) {
 	var reply *Message
-	if c.slow.Load() {
-		begin := time.Now()
-		defer func() { c.slow.Store(time.Since(begin) > patience) }()
-	}
 	if done := ctx.Done(); done == nil {
 		reply = <-p.answer
 	} else {

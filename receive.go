@@ -67,10 +67,10 @@ func (c *Conn) receive(patience time.Duration) error {
 const patience = 5 * time.Millisecond
 
 // exchange sends a call and waits a little for what comes, which may be the answer. It does
-// nothing if that is not to be expected, if somebody else receives, or if there is no room to
-// send: who waits for that must not have the turn.
-func (c *Conn) exchange(m *outgoing, p *pendingCall) (sent bool) {
-	if c.slow.Load() || len(m.fds) > 0 || !m.deadline.IsZero() && time.Until(m.deadline) < patience {
+// nothing if there is too little time for that, if somebody else receives, or if there is no room
+// to send: who waits for that must not have the turn.
+func (c *Conn) exchange(m *outgoing) (sent bool) {
+	if len(m.fds) > 0 || !m.deadline.IsZero() && time.Until(m.deadline) < patience {
 		return false
 	}
 	if !c.turn.take() {
@@ -84,7 +84,6 @@ func (c *Conn) exchange(m *outgoing, p *pendingCall) (sent bool) {
 	if err := c.receive(wait); err != nil {
 		c.fail(explainLoss(err))
 	}
-	c.slow.Store(len(p.answer) == 0)
 	return wait > 0
 }
 
