@@ -54,7 +54,7 @@ here; as a tree with --verbose; or as JSON.
 	flags := cmd.Flags()
 	flags.BoolVarP(&options.quiet, "quiet", "q", false, "do not print the answer")
 	flags.BoolVar(&options.verbose, "verbose", false, "print the answer as a tree")
-	flags.Var(&options.timeout, "timeout", "wait so long for the answer; seconds, or with a unit: 500ms, 2min")
+	flags.Var(&options.timeout, "timeout", "how long to wait: 5s, 500ms, 2min; without unit seconds")
 	boolVar(cmd, &options.expectReply, "expect-reply", true, "wait for an answer")
 	boolVar(cmd, &options.autoStart, "auto-start", true, "start the service if it is not there")
 	boolVar(cmd, &options.mayAsk, "allow-interactive-authorization", true, "let the service ask the user for permission")

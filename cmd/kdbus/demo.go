@@ -1,25 +1,24 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/kdbus-go/kdbus/address"
+	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/tty"
 	"github.com/kdbus-go/kdbus/daemon"
-	"github.com/kdbus-go/kdbus/wire"
-)
-
-// The service of the demo: systemd-localed's name, object and one of its interfaces.
-const (
-	localeName = "org.freedesktop.locale1"
-	localePath = "/org/freedesktop/locale1"
 )
 
 func newDemoCommand() *cobra.Command {
@@ -27,9 +26,10 @@ func newDemoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show a bus at work",
-		Long: `Starts a private bus and three programs' worth of connections: a service that has the
-name org.freedesktop.locale1, a client that asks it for all its properties, and a
-monitor that prints every message the client's visit causes.
+		Long: `Starts a private bus and two programs on it: a service that is what systemd-localed is,
+with the name org.freedesktop.locale1, and a client that asks it for all its properties.
+What a monitor sees of that is printed as kdbus monitor prints it: each message with who
+sent it, as the bus knows from the kernel.
 
 When standard input is a terminal the bus then stays up until Ctrl-C, with the service
 on it and the monitor printing, for you to try other programs on it.`,
@@ -37,169 +37,158 @@ on it and the monitor printing, for you to try other programs on it.`,
   kdbus demo </dev/null   # ends after the exchange`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, stay := terminal(os.Stdin)
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 			defer stop()
-			return runDemo(ctx, cmd.OutOrStdout(), stay, newLog(cmd.ErrOrStderr(), level))
+			d := &demo{out: cmd.OutOrStdout(), diagnostics: cmd.ErrOrStderr(), stay: tty.Is(os.Stdin)}
+			return d.run(ctx, newLog(cmd.ErrOrStderr(), level))
 		},
 	}
 	level = logLevel(cmd, slog.LevelWarn)
+	cmd.AddCommand(newDemoServiceCommand(), newDemoClientCommand())
 	return cmd
 }
 
-// runDemo prints the exchange to out and, if stay is set, what else happens on the bus
-// until ctx is done.
-func runDemo(ctx context.Context, out io.Writer, stay bool, log *slog.Logger) error {
-	d, err := daemon.StartPrivate(daemon.Config{Log: log})
+// demo is a demonstration under way.
+type demo struct {
+	out, diagnostics io.Writer
+	stay             bool // until ctx ends
+	address          string
+	printer          *messagePrinter
+	text             []byte
+}
+
+// run shows the exchange and, if the demo is to stay, what else happens on the bus until ctx ends.
+func (d *demo) run(ctx context.Context, log *slog.Logger) error {
+	bus, err := daemon.StartPrivate(daemon.Config{Log: log})
 	if err != nil {
 		return err
 	}
-	defer d.Shutdown()
-	// Whatever a connection waits for, it stops when the bus ends.
-	defer context.AfterFunc(ctx, d.Shutdown)()
-	err = demonstrate(d, out, stay)
+	defer bus.Shutdown()
+	d.address = bus.Address()
+	err = d.show(ctx)
 	if ctx.Err() != nil {
-		return nil // what went wrong is that the bus ended
+		return nil // what went wrong is that it was to end
 	}
 	return err
 }
 
-func demonstrate(d *daemon.Daemon, out io.Writer, stay bool) error {
-	at := d.Addresses()[0]
-	service, err := startLocaleService(at)
+func (d *demo) show(ctx context.Context) error {
+	service, end, err := d.startService(ctx)
 	if err != nil {
 		return fmt.Errorf("the service: %w", err)
 	}
-	defer service.close()
-	monitor, err := startMonitor(at)
+	defer end()
+	dialer := kdbus.Dialer{Metadata: abi.AttachAll, Description: "demo-monitor"}
+	conn, err := dialer.Dial(ctx, d.address)
 	if err != nil {
 		return fmt.Errorf("the monitor: %w", err)
 	}
-	defer monitor.close()
-
-	fmt.Fprintf(out, "A bus is at %s.\n%s is on it as %s. A client asks it for its properties:\n\n",
-		at, localeName, service.name)
-	client, err := askLocaleService(at)
+	defer conn.Close()
+	sub, err := conn.Monitor(ctx, watchQueue)
 	if err != nil {
+		return fmt.Errorf("the monitor: %w", err)
+	}
+	d.printer = newMessagePrinter(conn.Native(), styleOf(d.out).Bold, jsontext.Off, false)
+
+	fmt.Fprintf(d.out, "A bus is at %s.\n%s is on it as %s. A client asks it for its properties:\n\n", d.address, localeName, service)
+	client := d.program(ctx, "client")
+	client.Stderr = d.diagnostics
+	if err := client.Start(); err != nil {
 		return fmt.Errorf("the client: %w", err)
 	}
-	count := 0
-	for left := false; !left; count++ {
-		m, err := monitor.receive()
-		if err != nil {
-			return fmt.Errorf("the monitor: %w", err)
-		}
-		if err := printMessage(out, m); err != nil {
-			return err
-		}
-		left = tellsLeaving(m, client)
+	ended := make(chan error, 1)
+	go func() { ended <- client.Wait() }()
+	name, count, err := d.exchange(ctx, sub)
+	if err = errors.Join(err, <-ended); err != nil {
+		return fmt.Errorf("the client: %w", err)
 	}
-	fmt.Fprintf(out, "%d messages; client %s has its answer and is gone.\n", count, client)
-	if !stay {
+	fmt.Fprintf(d.out, "%d messages; client %s has its answer and is gone.\n", count, name)
+	if !d.stay {
 		return nil
 	}
-	fmt.Fprintf(out, "\nThe bus stays up until Ctrl-C. In another terminal:\n\n"+
-		"  export DBUS_SESSION_BUS_ADDRESS='%s'\n  busctl --user list\n"+
+	fmt.Fprintf(d.out, "\nThe bus stays up until Ctrl-C. In another terminal:\n\n"+
+		"  export DBUS_SESSION_BUS_ADDRESS='%s'\n  kdbus list --user\n  kdbus introspect --user %s %s\n"+
 		"  busctl --user call %s %s %s GetAll s ''\n\n",
-		at, localeName, localePath, propertiesInterface)
+		d.address, localeName, localePath, localeName, localePath, propertiesInterface)
 	for {
-		m, err := monitor.receive()
+		m, err := sub.Next(ctx)
 		if err != nil {
-			return fmt.Errorf("the monitor: %w", err)
+			return err
 		}
-		if err := printMessage(out, m); err != nil {
+		if err := d.print(m); err != nil {
 			return err
 		}
 	}
 }
 
-// startLocaleService connects the service and lets it answer calls until its
-// connection ends.
-func startLocaleService(at address.Address) (*demoClient, error) {
-	c, err := dialDemo(at)
+// program returns a command that runs one of the two programs.
+func (d *demo) program(ctx context.Context, role string) *exec.Cmd {
+	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		self = os.Args[0]
 	}
-	const doNotQueue = uint32(4)
-	if _, err := c.callBus("org.freedesktop.DBus", "RequestName", localeName, doNotQueue); err != nil {
-		c.close()
-		return nil, err
-	}
-	go func() {
-		for {
-			m, err := c.receive()
-			if err != nil {
-				return
-			}
-			if m.Type == wire.TypeMethodCall && m.Flags&wire.NoReplyExpected == 0 {
-				if answerLocaleCall(c, m) != nil {
-					return
-				}
-			}
-		}
-	}()
-	return c, nil
+	cmd := exec.CommandContext(ctx, self, "demo", role)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = sessionEnvironment(os.Environ(), d.address)
+	return cmd
 }
 
-// answerLocaleCall is the service's one method.
-func answerLocaleCall(c *demoClient, call *wire.Message) error {
-	answer := &wire.Message{Header: wire.Header{
-		Type: wire.TypeMethodReturn, Flags: wire.NoReplyExpected, ReplySerial: call.Serial, Destination: call.Sender,
-	}}
-	if call.Path == localePath && call.Interface == propertiesInterface && call.Member == "GetAll" && call.Signature == "s" {
-		return c.send(answer, map[string]wire.Variant{
-			"Locale":               {Value: []string{"LANG=en_US.UTF-8"}},
-			"VConsoleKeymap":       {Value: "de-latin1-nodeadkeys"},
-			"VConsoleKeymapToggle": {Value: ""},
-		})
+// startService starts the service and waits until it is on the bus; it returns its unique name.
+func (d *demo) startService(ctx context.Context) (name string, end func(), err error) {
+	cmd := d.program(ctx, "service")
+	cmd.Stderr = d.diagnostics
+	// It ends when its standard input does: with this process, however that ends.
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return "", nil, err
 	}
-	answer.Type, answer.ErrorName = wire.TypeError, "org.freedesktop.DBus.Error.UnknownMethod"
-	return c.send(answer, fmt.Sprintf("%s at %s has only %s.GetAll, not %s.%s with signature %q",
-		localeName, localePath, propertiesInterface, call.Interface, call.Member, call.Signature))
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	end = func() {
+		stdin.Close()
+		_ = cmd.Wait() // how it ended says nothing to who watches
+	}
+	line := bufio.NewScanner(stdout)
+	if !line.Scan() {
+		end()
+		return "", nil, errors.New("it has ended at once")
+	}
+	return line.Text(), end, nil
 }
 
-// startMonitor connects and becomes a monitor of everything.
-func startMonitor(at address.Address) (*demoClient, error) {
-	c, err := dialDemo(at)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := c.callBus("org.freedesktop.DBus.Monitoring", "BecomeMonitor", []string{}, uint32(0)); err != nil {
-		c.close()
-		return nil, err
-	}
-	// The bus's farewell to the connection that the monitor was.
+// exchange prints messages until the client has come and gone; it returns the name the client had
+// and how many messages that took.
+func (d *demo) exchange(ctx context.Context, sub *kdbus.Subscription) (client string, count int, err error) {
 	for {
-		m, err := c.receive()
+		m, err := sub.Next(ctx)
 		if err != nil {
-			c.close()
-			return nil, err
+			return client, count, err
 		}
-		if m.Type == wire.TypeSignal && m.Member == "NameLost" && m.Destination == c.name {
-			return c, nil
+		count++
+		if err := d.print(m); err != nil {
+			return client, count, err
+		}
+		var name, before, after string
+		if m.Member() != "NameOwnerChanged" || m.Sender() != busName || m.Decode(&name, &before, &after) != nil {
+			continue
+		}
+		switch {
+		case client == "" && before == "":
+			client = name
+		case name == client && after == "":
+			return client, count, nil
 		}
 	}
 }
 
-// askLocaleService is the client: it comes, asks the service for all its properties,
-// and leaves. It returns the unique name it had.
-func askLocaleService(at address.Address) (string, error) {
-	c, err := dialDemo(at)
-	if err != nil {
-		return "", err
+func (d *demo) print(m *kdbus.Message) (err error) {
+	if d.text, err = d.printer.append(d.text[:0], m); err == nil {
+		_, err = d.out.Write(d.text)
 	}
-	defer c.close()
-	_, err = c.call(&wire.Message{Header: wire.Header{
-		Destination: localeName, Path: localePath, Interface: propertiesInterface, Member: "GetAll",
-	}}, "")
-	return c.name, err
-}
-
-// tellsLeaving reports whether m is the bus's signal that the connection name is gone.
-func tellsLeaving(m *wire.Message, name string) bool {
-	if m.Type != wire.TypeSignal || m.Member != "NameOwnerChanged" || m.Sender != "org.freedesktop.DBus" {
-		return false
-	}
-	var changed, before, after string
-	return m.Decode(&changed, &before, &after) == nil && changed == name && after == ""
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/address"
 )
 
@@ -30,6 +32,8 @@ func TestMain(m *testing.M) {
 		"with-notify":   program(withNotify),
 		"signals":       program(signals),
 		"interruptible": program(interruptible),
+		"with-service":  program(withService),
+		"during":        program(during),
 	})
 }
 
@@ -68,14 +72,14 @@ func hello(args []string) error {
 			return err
 		}
 		for _, a := range addresses {
-			c, err := dialDemo(a)
+			c, err := kdbus.Dial(context.Background(), a.String())
 			if err != nil {
 				return err
 			}
-			if !strings.HasPrefix(c.name, ":1.") {
-				return fmt.Errorf("unique name %q", c.name)
+			if !strings.HasPrefix(c.Name(), ":1.") {
+				return fmt.Errorf("unique name %q", c.Name())
 			}
-			c.close()
+			c.Close()
 			if len(a.GUID()) != 32 {
 				return fmt.Errorf("%s has no guid", a)
 			}

@@ -28,7 +28,7 @@ set-property; as trees with --verbose; or as JSON.`,
 	mode := jsonFlags(cmd)
 	verbose := cmd.Flags().Bool("verbose", false, "print the values as trees")
 	timeout := duration(defaultTimeout)
-	cmd.Flags().Var(&timeout, "timeout", "wait so long for each answer; seconds, or with a unit: 500ms, 2min")
+	cmd.Flags().Var(&timeout, "timeout", "how long to wait for each: 5s, 500ms, 2min")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkTarget(args[0], args[1]); err != nil {
 			return err
@@ -134,7 +134,7 @@ func newSetPropertyCommand() *cobra.Command {
 	}
 	bus := addBusFlags(cmd)
 	timeout := duration(defaultTimeout)
-	cmd.Flags().Var(&timeout, "timeout", "wait so long for the answer; seconds, or with a unit: 500ms, 2min")
+	cmd.Flags().Var(&timeout, "timeout", "how long to wait: 5s, 500ms, 2min; without unit seconds")
 	var mayAsk boolean
 	boolVar(cmd, &mayAsk, "allow-interactive-authorization", true, "let the service ask the user for permission")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

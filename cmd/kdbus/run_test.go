@@ -108,11 +108,10 @@ func TestDemoStaysUpOnATerminal(t *testing.T) {
 	if err := hello([]string{address}); err != nil {
 		t.Fatal(err)
 	}
-	for out.Scan() && out.Text() != "  Sender=:1.4  Destination=org.freedesktop.DBus  Path=/org/freedesktop/DBus"+
-		"  Interface=org.freedesktop.DBus  Member=Hello" {
+	for out.Scan() && out.Text() != `          STRING ":1.4";` {
 	}
 	if out.Err() != nil || out.Text() == "" {
-		t.Fatalf("the monitor did not print the visitor's call: %v", out.Err())
+		t.Fatalf("the monitor did not print that a visitor came: %v", out.Err())
 	}
 	if _, err := master.WriteString("\x03"); err != nil {
 		t.Fatal(err)

@@ -31,7 +31,7 @@ ever.`,
 	flags := cmd.Flags()
 	quiet := flags.BoolP("quiet", "q", false, "do not print what the signal carries")
 	verbose := flags.Bool("verbose", false, "print it as a tree")
-	flags.Var(&timeout, "timeout", "wait no longer than that; seconds, or with a unit: 500ms, 2min")
+	flags.Var(&timeout, "timeout", "how long to wait: 5s, 500ms, 2min; without unit seconds")
 	flags.Lookup("timeout").DefValue = "0s"
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		match := kdbus.Match{}

@@ -170,8 +170,8 @@ func (l *lines) cgroup(p *Peer, status bool) {
 	l.orNone(lineCGroup, "Unit", path.Unit())
 	l.orNone(lineCGroup, "Slice", path.Slice())
 	l.orNone(lineCGroup, "UserUnit", path.UserUnit())
-	if slice := path.UserSlice(); status || slice != "" {
-		l.orNone(lineCGroup, "UserSlice", slice)
+	if status || path.UserUnit() != "" { // without a unit, the slice says nothing
+		l.orNone(lineCGroup, "UserSlice", path.UserSlice())
 	}
 	l.orNone(lineCGroup, "Session", path.Session())
 }

@@ -9,8 +9,9 @@ import (
 )
 
 // JSON returns a message as an object in the shape of busctl's. What a native bus adds is under the
-// key "metadata".
-func JSON(m *kdbus.Message, native bool) (jsontext.Object, error) {
+// key "metadata"; the caller may append members.
+func (p *Printer) JSON(m *kdbus.Message) (jsontext.Object, error) {
+	native := p.Native
 	data, err := values.JSON(m)
 	if err != nil {
 		return nil, err
@@ -29,6 +30,8 @@ func JSON(m *kdbus.Message, native bool) (jsontext.Object, error) {
 	known := m.Metadata()
 	if known != nil && known.Has&abi.AttachTimestamp != 0 {
 		add("timestamp-realtime", known.Timestamp.RealtimeNS/1000)
+	} else if !p.Arrived.IsZero() {
+		add("timestamp-realtime", p.Arrived.UnixMicro())
 	}
 	for _, f := range [...]struct{ key, value string }{
 		{"sender", m.Sender()}, {"destination", m.Destination()}, {"path", string(m.Path())},

@@ -6,6 +6,7 @@ package transcript
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/abi"
@@ -22,6 +23,9 @@ type Printer struct {
 	Native bool
 	// Bold makes the first field of a message stand out; nil does nothing.
 	Bold func(string) string
+	// Arrived is when the message arrived here, which is printed if the bus does not say when it
+	// was sent.
+	Arrived time.Time
 	// Note is printed behind the fields of the header, on a line of its own, unless it is empty.
 	Note string
 
@@ -29,6 +33,9 @@ type Printer struct {
 }
 
 const indent = "  "
+
+// arrivedLayout is how busctl writes a time.
+const arrivedLayout = `"Mon 2006-01-02 15:04:05.000000 MST"`
 
 // Append appends a message and an empty line.
 func (p *Printer) Append(dst []byte, m *kdbus.Message) ([]byte, error) {
@@ -38,12 +45,15 @@ func (p *Printer) Append(dst []byte, m *kdbus.Message) ([]byte, error) {
 	dst = strconv.AppendUint(append(dst, "  Flags="...), uint64(m.Flags()), 10)
 	dst = append(dst, "  Version=1"...)
 	if p.Native {
-		dst = append(dst, "  Priority=0"...)
+		dst = strconv.AppendInt(append(dst, "  Priority="...), m.Priority(), 10)
 	}
 	// All ones is what the bus puts on its own messages.
 	dst = strconv.AppendInt(append(dst, " Cookie="...), cookie(m.Serial()), 10)
 	if m.ReplySerial() != 0 {
 		dst = strconv.AppendInt(append(dst, "  ReplyCookie="...), cookie(m.ReplySerial()), 10)
+	}
+	if !p.Native && !p.Arrived.IsZero() {
+		dst = p.Arrived.AppendFormat(append(dst, "  Timestamp="...), arrivedLayout)
 	}
 	dst = append(dst, '\n')
 	dst = appendFields(dst, "Sender", m.Sender(), "Destination", m.Destination(), "Path", string(m.Path()),
