@@ -10,15 +10,27 @@ import (
 // and RECV take for a small message. kdbus.h does not have it; it is of sockets
 // only. See docs/native-protocol.md.
 
-// CmdBrief is the command of a brief frame: sent, it is a SEND with FrameQuiet;
-// one that arrives is a RECV.
-const CmdBrief = Cmd(iocMagic + 0x93)
+const (
+	// CmdBrief is the command of a brief frame: sent, it is a SEND with
+	// FrameQuiet; one that arrives is a RECV, for this connection.
+	CmdBrief = Cmd(iocMagic + 0x93)
+	// CmdBroadcast is that of a brief frame with a broadcast that arrives, of
+	// which there is so little to say that its header ends with the id.
+	CmdBroadcast = Cmd(iocMagic + 0x94)
+)
 
-// BriefBroadcast, in Brief.Flags, says that a message that arrived is a
-// broadcast; else it is for who receives it.
-const BriefBroadcast MsgFlags = 1 << 31
+// BroadcastHeaderSize is the size of the header of a frame with CmdBroadcast, in
+// bytes: size, command, and the id of the source. The whole frame has at least
+// FrameHeaderSize bytes, as there is a D-Bus message in it.
+const BroadcastHeaderSize = 16
 
-// Brief is the header of a brief frame, of FrameHeaderSize bytes. Behind it is a
+// PutBroadcast writes the header of a frame with CmdBroadcast over the first
+// BroadcastHeaderSize bytes of b.
+func PutBroadcast(b []byte, size uint32, source uint64) {
+	appendU64(appendU32(appendU32(b[:0:BroadcastHeaderSize], size), uint32(CmdBroadcast)), source)
+}
+
+// Brief is the header of a frame with CmdBrief, of FrameHeaderSize bytes. Behind it is a
 // D-Bus message of version 1, the serial of which is the cookie.
 type Brief struct {
 	// Size of the frame with its header, in bytes.

@@ -11,7 +11,7 @@ import (
 )
 
 func TestBriefHeaderIsAFramesHeader(t *testing.T) {
-	h := abi.Brief{Size: 100, ID: 1 << 40, Flags: abi.MsgSignal | abi.BriefBroadcast, CookieReply: 7}
+	h := abi.Brief{Size: 100, ID: 1 << 40, Flags: abi.MsgSignal | abi.MsgNoAutoStart, CookieReply: 7}
 	b := h.Append(nil)
 	if len(b) != abi.FrameHeaderSize {
 		t.Fatalf("the header has %d bytes", len(b))
@@ -20,7 +20,7 @@ func TestBriefHeaderIsAFramesHeader(t *testing.T) {
 	if err := f.Decode(b); err != nil {
 		t.Fatal(err)
 	}
-	if want := (abi.FrameHeader{Size: 100, Cmd: 0x9593, Tag: 1 << 40, Code: 1<<31 | 4, FDs: 7}); f != want {
+	if want := (abi.FrameHeader{Size: 100, Cmd: 0x9593, Tag: 1 << 40, Code: 4 | 2, FDs: 7}); f != want {
 		t.Errorf("as a frame's header it is %+v, want %+v", f, want)
 	}
 	var got abi.Brief
@@ -34,6 +34,19 @@ func TestBriefHeaderIsAFramesHeader(t *testing.T) {
 		t.Error(diff)
 	}
 	if got := abi.CmdBrief.String(); got != "BRIEF" {
+		t.Errorf("the command is called %s", got)
+	}
+}
+
+func TestHeaderOfABroadcast(t *testing.T) {
+	b := make([]byte, abi.FrameHeaderSize)
+	b[abi.BroadcastHeaderSize] = 'l'
+	abi.PutBroadcast(b, 77, 1<<40)
+	var f abi.FrameHeader
+	if err := f.Decode(b); err != nil || f.Size != 77 || f.Cmd != 0x9594 || f.Tag != 1<<40 || b[abi.BroadcastHeaderSize] != 'l' {
+		t.Errorf("the header is %x: %+v, %v", b, f, err)
+	}
+	if got := abi.CmdBroadcast.String(); got != "BROADCAST" {
 		t.Errorf("the command is called %s", got)
 	}
 }

@@ -57,8 +57,11 @@ func (c Cmd) String() string {
 	if s := c.shape(); s != nil {
 		return s.name
 	}
-	if c == CmdBrief {
+	switch c {
+	case CmdBrief:
 		return "BRIEF"
+	case CmdBroadcast:
+		return "BROADCAST"
 	}
 	return fmt.Sprintf("command %#x", uint32(c))
 }

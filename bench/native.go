@@ -160,30 +160,23 @@ func connectionID(name string) (uint64, error) {
 }
 
 func (n *native) size(b []byte) (int, error) {
-	var h abi.FrameHeader
-	if err := h.Decode(b); err != nil {
-		return 0, err
+	if len(b) < abi.FrameHeaderSize || u32(b) < abi.FrameHeaderSize {
+		return 0, errors.New("bytes that are no frame")
 	}
-	return int(h.Size), nil
+	return int(u32(b)), nil
 }
 
 func (n *native) headerSize() int { return abi.FrameHeaderSize }
 
 func (n *native) kind(m []byte) kind {
 	switch abi.Cmd(u32(m[4:])) {
+	case abi.CmdBroadcast:
+		return kindSignal
 	case abi.CmdBrief:
-		var f abi.FrameHeader
-		var h abi.Brief
-		if f.Decode(m) != nil {
-			return kindFailure
-		}
-		h.Decode(&f)
 		switch {
-		case h.Flags&abi.MsgSignal != 0:
-			return kindSignal
-		case h.Flags&abi.MsgExpectReply != 0:
+		case abi.MsgFlags(u32(m[codeAt:]))&abi.MsgExpectReply != 0:
 			return kindCall
-		case h.CookieReply != 0:
+		case u32(m[briefReplyAt:]) != 0:
 			return kindReply
 		}
 		return kindOther

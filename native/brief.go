@@ -53,17 +53,15 @@ func (c *conn) sendBrief(r *request) error {
 	return c.route(r, m, false)
 }
 
-// putBrief writes the header of m.brief as receivers get it.
+// putBrief writes the header of m.brief as receivers get it. There is room for FrameHeaderSize bytes.
 func (m *message) putBrief() {
-	h := abi.Brief{
-		Size:        uint32(len(m.brief)),
-		ID:          uint64(m.conn.bus.ID()),
-		Flags:       abi.MsgFlags(m.Flags),
-		CookieReply: uint32(m.ReplyCookie),
-	}
+	source := uint64(m.conn.bus.ID())
 	if m.Dst == bus.Broadcast {
-		h.Flags |= abi.BriefBroadcast
+		m.brief = m.brief[abi.FrameHeaderSize-abi.BroadcastHeaderSize:]
+		abi.PutBroadcast(m.brief, uint32(len(m.brief)), source)
+		return
 	}
+	h := abi.Brief{Size: uint32(len(m.brief)), ID: source, Flags: abi.MsgFlags(m.Flags), CookieReply: uint32(m.ReplyCookie)}
 	h.Put(m.brief)
 }
 
@@ -82,10 +80,12 @@ func (m *message) makeBrief(k *abi.Message) {
 	if serial, ok := abi.Serial(payload); !ok || uint64(serial) != k.Cookie || len(payload) > maxBriefCopy {
 		return
 	}
-	m.brief = append(append(m.briefSpace[:0], make([]byte, abi.FrameHeaderSize)...), payload...)
-	m.briefSpace = m.brief
+	m.briefSpace = append(append(m.briefSpace[:0], noHeader[:]...), payload...)
+	m.brief = m.briefSpace
 	m.putBrief()
 }
+
+var noHeader [abi.FrameHeaderSize]byte
 
 // encodeBrief encodes m as a brief frame, if that does. own is its sender's form, nil from D-Bus 1
 // peers; h says what there would be to say besides.
@@ -100,14 +100,20 @@ func (c *conn) encodeBrief(e *transport.Encoding, h *abi.FrameHeader, m *bus.Mes
 	if h.FDs != 0 || m.ReplyCookie > math.MaxUint32 {
 		return false
 	}
-	brief := abi.Brief{Size: abi.FrameHeaderSize, ID: uint64(m.Src), Flags: abi.MsgFlags(m.Flags), CookieReply: uint32(m.ReplyCookie)}
-	if m.Dst == bus.Broadcast {
-		brief.Flags |= abi.MsgSignal | abi.BriefBroadcast
-	}
+	size := 0
 	for _, p := range m.Payload {
-		brief.Size += uint32(len(p))
+		size += len(p)
 	}
-	e.Head(brief.Append)
+	if m.Dst == bus.Broadcast {
+		e.Head(func(dst []byte) []byte {
+			dst = append(dst, noHeader[:abi.BroadcastHeaderSize]...)
+			abi.PutBroadcast(dst[len(dst)-abi.BroadcastHeaderSize:], uint32(abi.BroadcastHeaderSize+size), uint64(m.Src))
+			return dst
+		})
+	} else {
+		brief := abi.Brief{Size: uint32(abi.FrameHeaderSize + size), ID: uint64(m.Src), Flags: abi.MsgFlags(m.Flags), CookieReply: uint32(m.ReplyCookie)}
+		e.Head(brief.Append)
+	}
 	e.Pieces(m.Payload)
 	return true
 }

@@ -59,7 +59,7 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	case own == nil:
 		encodePlain(e, &h, m, m.Payload, data, kinds)
 	case own.frame == nil:
-		encodePlain(e, &h, m, [][]byte{own.brief[abi.FrameHeaderSize:]}, data, kinds)
+		encodePlain(e, &h, m, [][]byte{own.segments[0].Bytes}, data, kinds)
 	default:
 		own.encode(e, &h, data, kinds)
 	}

@@ -161,7 +161,11 @@ func (c *Client) readFrame() (Frame, error) {
 	if int(f.FDs32()) > len(c.fds) {
 		return f, fmt.Errorf("a frame with %d descriptors, but %d came", f.FDs32(), len(c.fds))
 	}
-	f.Body = c.read[abi.FrameHeaderSize:f.Size:f.Size]
+	header := abi.FrameHeaderSize
+	if f.Cmd == abi.CmdBroadcast {
+		header = abi.BroadcastHeaderSize
+	}
+	f.Body = c.read[header:f.Size:f.Size]
 	c.read = c.read[f.Size:]
 	f.FDs, c.fds = c.fds[:f.FDs32():f.FDs32()], c.fds[f.FDs32():]
 	return f, nil
@@ -169,14 +173,16 @@ func (c *Client) readFrame() (Frame, error) {
 
 // FDs32 returns how many descriptors the header announces.
 func (f *Frame) FDs32() uint32 {
-	if f.Cmd == abi.CmdBrief {
+	if f.Cmd == abi.CmdBrief || f.Cmd == abi.CmdBroadcast {
 		return 0
 	}
 	return f.FrameHeader.FDs
 }
 
 // arrived reports whether the frame holds a message.
-func (f *Frame) arrived() bool { return f.Cmd == abi.CmdRecv || f.Cmd == abi.CmdBrief }
+func (f *Frame) arrived() bool {
+	return f.Cmd == abi.CmdRecv || f.Cmd == abi.CmdBrief || f.Cmd == abi.CmdBroadcast
+}
 
 // fill reads until there are n bytes.
 func (c *Client) fill(n int) error {

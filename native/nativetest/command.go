@@ -184,7 +184,7 @@ func (c *Client) Reply(tag uint64) (*Message, error) {
 
 func decode(f Frame) (*Message, error) {
 	m := &Message{Passed: f.FDs, frame: f.Body}
-	if f.Cmd == abi.CmdBrief {
+	if f.Cmd == abi.CmdBrief || f.Cmd == abi.CmdBroadcast {
 		m.decodeBrief(&f)
 		return m, nil
 	}
@@ -206,9 +206,9 @@ func (m *Message) decodeBrief(f *Frame) {
 	h.Decode(&f.FrameHeader)
 	serial, _ := abi.Serial(f.Body)
 	m.InBrief = true
-	m.SrcID, m.Flags, m.CookieReply = h.ID, h.Flags&^abi.BriefBroadcast, uint64(h.CookieReply)
-	if h.Flags&abi.BriefBroadcast != 0 {
-		m.DstID = abi.DstIDBroadcast
+	m.SrcID, m.Flags, m.CookieReply = h.ID, h.Flags, uint64(h.CookieReply)
+	if f.Cmd == abi.CmdBroadcast {
+		m.DstID, m.Flags, m.CookieReply = abi.DstIDBroadcast, abi.MsgSignal, 0
 	}
 	m.PayloadType, m.Cookie = abi.PayloadDBus, uint64(serial)
 	m.Payload = []abi.Payload{{Type: abi.ItemPayloadOff, Size: uint64(len(f.Body))}}
