@@ -130,7 +130,8 @@ need no change; they only have to be told the bus's address.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newDaemonCommand(), newRunCommand(), newDemoCommand(), newBenchCommand(), newVersionCommand())
 	for _, verb := range []*cobra.Command{newListCommand(), newStatusCommand(), newTreeCommand(), newIntrospectCommand(), newCallCommand(),
-		newEmitCommand(), newWaitCommand(), newGetPropertyCommand(), newSetPropertyCommand(), newMonitorCommand()} {
+		newEmitCommand(), newWaitCommand(), newGetPropertyCommand(), newSetPropertyCommand(), newMonitorCommand(), newCaptureCommand(),
+		newTopCommand()} {
 		verb.Annotations = map[string]string{exitAnnotation: verbExit}
 		root.AddCommand(verb)
 	}

@@ -25,11 +25,12 @@ type watchOptions struct {
 	bus     *busFlags
 	matches []string
 	limit   uint64
+	kinds   abi.AttachFlags // of metadata wanted
 }
 
 // addWatchFlags adds those flags to cmd.
 func addWatchFlags(cmd *cobra.Command) *watchOptions {
-	o := &watchOptions{bus: addBusFlags(cmd)}
+	o := &watchOptions{bus: addBusFlags(cmd), kinds: abi.AttachAll}
 	cmd.Flags().StringArrayVar(&o.matches, "match", nil, "only messages that match `RULE`; one of them, if there are several")
 	cmd.Flags().Uint64VarP(&o.limit, "limit-messages", "N", 0, "end after `NUMBER` messages")
 	return o
@@ -138,7 +139,7 @@ func startWatch(ctx context.Context, o *watchOptions, services []string) (*watch
 		}
 		f.matches = append(f.matches, match)
 	}
-	conn, err := o.bus.dial(ctx, kdbus.Dialer{Metadata: abi.AttachAll})
+	conn, err := o.bus.dial(ctx, kdbus.Dialer{Metadata: o.kinds})
 	if err != nil {
 		return nil, err
 	}

@@ -73,6 +73,27 @@ const (
 	ClearBelow  = "\x1b[J"
 )
 
+// Cut returns the part of a line that fits into so many columns, with all of its sequences, which
+// take none.
+func Cut(line string, columns int) string {
+	var b strings.Builder
+	inSequence := false
+	for _, r := range line {
+		switch {
+		case r == '\x1b':
+			inSequence = true
+		case inSequence:
+			inSequence = r == '[' || r < '@' || r > '~'
+		case columns == 0:
+			continue
+		default:
+			columns--
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
 // Page returns where to write what may be long, and a function that ends it and waits until it
 // has been read. On a terminal that is a pager: $KDBUS_PAGER, $SYSTEMD_PAGER, $PAGER or less;
 // none if the first of them that is set is empty or "cat". In any other case it is stdout.
