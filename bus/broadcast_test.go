@@ -157,7 +157,9 @@ func (x *spyIndex) Collect(src, dst *bus.Conn, m *bus.Message, found []*bus.Conn
 	return found
 }
 func (*spyIndex) Eavesdroppers() int { return 1 }
-func (*spyIndex) Forget(*bus.Conn)   {}
+
+func (*spyIndex) Takes(_, _ *bus.Conn, _ *bus.Message) bool { return false }
+func (*spyIndex) Forget(*bus.Conn)                          {}
 
 func (x *spyIndex) Needs() bus.Parts { return 0 }
 

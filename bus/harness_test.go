@@ -284,6 +284,8 @@ func (x *index) Collect(_, _ *bus.Conn, m *bus.Message, found []*bus.Conn) []*bu
 	return found
 }
 
+func (*index) Takes(_, _ *bus.Conn, _ *bus.Message) bool { return false }
+
 func (x *index) Eavesdroppers() int {
 	n := 0
 	for _, s := range x.subscriptions {

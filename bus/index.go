@@ -9,11 +9,13 @@ type Index interface {
 	// unicast, only those that eavesdrop count. src is nil for the bus itself, dst is the addressee
 	// of a unicast, or nil if that is the bus or nobody.
 	Collect(src, dst *Conn, m *Message, found []*Conn) []*Conn
+	// Takes reports whether dst has subscribed to m, a signal for dst alone.
+	Takes(src, dst *Conn, m *Message) bool
 	// Eavesdroppers returns how many subscriptions also take unicasts that are meant for others.
 	Eavesdroppers() int
 	// Forget removes the subscriptions of c.
 	Forget(c *Conn)
-	// Needs returns the parts of a message that Collect looks at, as things are now: none if nobody
+	// Needs returns the parts of a message that Collect and Takes look at, as things are now: none if nobody
 	// has subscribed. A part that could not be made may be absent all the same.
 	Needs() Parts
 }

@@ -147,13 +147,18 @@ func (c *Conn) forgetMatches() {
 
 // subscribed reports whether c has a match for m, a signal to c that src sends. Bus.mu is held.
 func (c *Conn) subscribed(src *Conn, m *Message) bool {
-	return slices.ContainsFunc(c.matches, func(x *match) bool { return x.takes(src, c, m, 0) })
+	return slices.ContainsFunc(c.matches, func(x *match) bool { return x.takes(src, c, m, 0) }) ||
+		slices.ContainsFunc(c.bus.indexes, func(x Index) bool { return x.Takes(src, c, m) })
 }
 
-// matchNeeds returns the parts of a message that c's matches look at.
+// matchNeeds returns the parts of a message that c's matches look at, and those that others
+// may have of it.
 func (c *Conn) matchNeeds() (needs Parts) {
 	for _, m := range c.matches {
 		needs |= m.needs()
+	}
+	for _, x := range c.bus.indexes {
+		needs |= x.Needs()
 	}
 	return needs
 }

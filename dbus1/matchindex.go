@@ -189,6 +189,12 @@ func (x *matchIndex) collect(m *matchMessage, dst []*bus.Conn) []*bus.Conn {
 	return x.files[eavesdropRules].collect(&p, dst)
 }
 
+// takes reports whether a rule of c describes m, a message for c alone.
+func (x *matchIndex) takes(c *bus.Conn, m *matchMessage) bool {
+	own := x.subs[c]
+	return own != nil && slices.ContainsFunc(own.list, func(s *subscription) bool { return s.filed.rule.describes(m) })
+}
+
 // eavesdroppers returns how many subscriptions take unicasts too.
 func (x *matchIndex) eavesdroppers() int { return x.heard }
 

@@ -437,12 +437,20 @@ func (m *matchMessage) arg(index int) matchValue {
 // all if it has the key destination. That is how dbus-daemon understands it, and
 // costs nobody a message: what is addressed to a client needs no rule.
 func (r *MatchRule) matches(m *matchMessage) bool {
+	if !r.eavesdrop && (m.unicast() || r.destination != "") {
+		return false
+	}
+	return r.describes(m)
+}
+
+// describes reports whether everything holds that the rule says of messages, whoever they are
+// meant for.
+func (r *MatchRule) describes(m *matchMessage) bool {
 	h := m.Header
 	switch {
 	case r.typ != 0 && r.typ != h.Type,
 		r.iface != "" && r.iface != h.Interface,
-		r.member != "" && r.member != h.Member,
-		!r.eavesdrop && m.unicast():
+		r.member != "" && r.member != h.Member:
 		return false
 	}
 	if r.path != "" && r.path != h.Path && !(r.pathIsNamespace && pathInNamespace(h.Path, r.path)) {
@@ -456,7 +464,7 @@ func (r *MatchRule) matches(m *matchMessage) bool {
 	if r.sender != "" && !slices.Contains(m.Senders, r.sender) {
 		return false
 	}
-	return r.destination == "" || r.eavesdrop && m.unicast() && slices.Contains(m.Destinations, r.destination)
+	return r.destination == "" || slices.Contains(m.Destinations, r.destination)
 }
 
 func (a *matchArg) matches(v matchValue) bool {

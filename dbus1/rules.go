@@ -67,7 +67,7 @@ type exactRule struct{ rule *MatchRule }
 // Match implements bus.Rule.
 func (r exactRule) Match(src, dst *bus.Conn, m *bus.Message) bool {
 	view := viewOf(src, dst, m)
-	return view != nil && r.rule.matches(view)
+	return view != nil && r.rule.describes(view)
 }
 
 // Needs implements bus.Rule.

@@ -36,6 +36,12 @@ func (s *Subscriptions) Collect(src, dst *bus.Conn, m *bus.Message, found []*bus
 	return s.index.collect(view, found)
 }
 
+// Takes implements bus.Index.
+func (s *Subscriptions) Takes(src, dst *bus.Conn, m *bus.Message) bool {
+	view := viewOf(src, dst, m)
+	return view != nil && s.index.takes(dst, view)
+}
+
 // Eavesdroppers implements bus.Index.
 func (s *Subscriptions) Eavesdroppers() int { return s.index.eavesdroppers() }
 
