@@ -156,6 +156,7 @@ func jsonFlags(cmd *cobra.Command) *jsontext.Mode {
 	flags := cmd.Flags()
 	flags.Var(mode, "json", "print JSON: in one line (short), or for people (pretty)")
 	flags.BoolP("json-auto", "j", false, "like --json=pretty on a terminal, --json=short elsewhere")
+	_ = cmd.RegisterFlagCompletionFunc("json", cobra.FixedCompletions([]string{"short", "pretty", "off"}, cobra.ShellCompDirectiveNoFileComp)) // it is there
 	before := cmd.PreRunE
 	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if auto, _ := cmd.Flags().GetBool("json-auto"); auto {

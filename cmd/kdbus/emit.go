@@ -24,6 +24,7 @@ peer.
 	}
 	bus := addBusFlags(cmd)
 	destination := cmd.Flags().String("destination", "", "emit it to `SERVICE` only")
+	_ = cmd.RegisterFlagCompletionFunc("destination", completeServices) // it is there
 	var autoStart boolean
 	boolVar(cmd, &autoStart, "auto-start", true, "start the destination if it is not there")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -112,11 +112,18 @@ func newRootCommand() *cobra.Command {
 		Short: "A D-Bus message bus",
 		Long: `kdbus is a D-Bus message bus: programs that talk D-Bus, connected to it, find each
 other by name, call each other's methods and hear each other's signals. Programs
-need no change; they only have to be told the bus's address.`,
+need no change; they only have to be told the bus's address.
+
+The other commands look at a bus, this one or any other, and talk to who is there, as
+busctl does: they take its flags and print what it prints, and what only kdbus knows.
+They talk to the bus of the machine unless --user or --address names another one.`,
 		Example: `  kdbus demo                      # see a bus at work, then read its messages
-  kdbus run -- busctl --user list # one command with a bus of its own
+  kdbus run -- kdbus list --user  # one command with a bus of its own
   kdbus daemon --print-address    # a bus that stays
-  kdbus COMMAND --help            # all about one command`,
+  kdbus monitor --user            # what crosses the session bus
+  kdbus COMMAND --help            # all about one command
+
+  source <(kdbus completion bash) # complete services, objects and methods`,
 		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -126,29 +133,41 @@ need no change; they only have to be told the bus's address.`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	root.SetVersionTemplate("{{.Version}}\n")
+	cobra.AddTemplateFunc("exitCodes", exitCodes)
 	root.SetHelpTemplate(helpTemplate)
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDaemonCommand(), newRunCommand(), newDemoCommand(), newBenchCommand(), newVersionCommand())
-	for _, verb := range []*cobra.Command{newListCommand(), newStatusCommand(), newTreeCommand(), newIntrospectCommand(), newCallCommand(),
-		newEmitCommand(), newWaitCommand(), newGetPropertyCommand(), newSetPropertyCommand(), newMonitorCommand(), newCaptureCommand(),
-		newTopCommand()} {
+	root.AddGroup(&cobra.Group{ID: "bus", Title: "Run a bus:"}, &cobra.Group{ID: "verbs", Title: "Look at a bus, and talk to who is there:"})
+	for _, cmd := range []*cobra.Command{newDaemonCommand(), newRunCommand(), newDemoCommand(), newBenchCommand()} {
+		cmd.GroupID = "bus"
+		root.AddCommand(cmd)
+	}
+	for _, verb := range []*cobra.Command{newListCommand(), newStatusCommand(), newTreeCommand(), newIntrospectCommand(),
+		newCallCommand(), newEmitCommand(), newWaitCommand(), newGetPropertyCommand(), newSetPropertyCommand(),
+		newMonitorCommand(), newCaptureCommand(), newTopCommand()} {
+		verb.GroupID = "verbs"
 		verb.Annotations = map[string]string{exitAnnotation: verbExit}
 		root.AddCommand(verb)
 	}
+	root.AddCommand(newVersionCommand(), newManCommand())
 	return root
 }
 
 // helpTemplate is cobra's with the exit codes below.
 const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
-{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}{{with index .Annotations "exit"}}
+{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}
 Exit codes:
-{{.}}{{else}}
-Exit codes:
-  0  success
+{{exitCodes .}}`
+
+// exitCodes returns the exit codes of a command, as its help and its manual page tell them.
+func exitCodes(cmd *cobra.Command) string {
+	if own := cmd.Annotations[exitAnnotation]; own != "" {
+		return own
+	}
+	return `  0  success
   1  failure; standard error says what and why
   2  the command line is wrong
-{{end}}`
+`
+}
 
 // usage makes a wrong number of arguments a usage error.
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
