@@ -74,10 +74,13 @@ func connectReporter(t *testing.T, wanted bool) (*net.UnixConn, <-chan report) {
 		c.Hello()
 	}
 	frames := make(chan report, 16)
-	server, err := transport.NewServer(transport.Config{
-		Endpoint: endpoint,
-		DBus1:    func(p *transport.Peer) transport.Protocol { return &reporter{p, frames} },
-	})
+	return connectTo(t, endpoint, func(p *transport.Peer) transport.Protocol { return &reporter{p, frames} }), frames
+}
+
+// connectTo connects to a server of peers that speak this protocol, and joins the bus.
+func connectTo(t *testing.T, endpoint *bus.Endpoint, protocol func(*transport.Peer) transport.Protocol) *net.UnixConn {
+	t.Helper()
+	server, err := transport.NewServer(transport.Config{Endpoint: endpoint, DBus1: protocol})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +104,7 @@ func connectReporter(t *testing.T, wanted bool) (*net.UnixConn, <-chan report) {
 			t.Fatalf("the server greeted with %q, %v", got, err)
 		}
 	}
-	return c, frames
+	return c
 }
 
 func write(t *testing.T, w io.Writer, b []byte) {

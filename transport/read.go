@@ -104,6 +104,8 @@ func (p *Peer) receive(buf *readBuffer, target []byte, begun bool) (n int, contr
 			if err := p.takeControl(buf, begun); err != nil {
 				return 0, true, err
 			}
+		} else if p.sender.now.Known { // the kernel was not asked: who sent what came before says nothing
+			p.sender.took(meta.Sender{}, begun)
 		}
 		if n == 0 {
 			return 0, control, io.EOF
