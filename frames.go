@@ -92,6 +92,9 @@ func (t *frames) read(frame []byte, owned bool) (*Message, error) {
 	if err := h.Decode(frame); err != nil {
 		return nil, err
 	}
+	if h.Cmd == abi.CmdBrief || h.Cmd == abi.CmdBroadcast {
+		return t.brief(&h, frame, owned)
+	}
 	var fds []int
 	if h.FDs > 0 {
 		var err error
@@ -131,6 +134,32 @@ func (t *frames) read(frame []byte, owned bool) (*Message, error) {
 		return t.fromBus(&wire.Header{Type: wire.TypeError, ReplySerial: uint32(h.Tag), ErrorName: ErrNoReply.Name},
 			"the answer that came is no D-Bus message")
 	case err == errNotAMessage:
+		err = nil // its sender's business
+	}
+	return m, err
+}
+
+// brief returns the message that a brief frame holds, or nil if it is none.
+func (t *frames) brief(h *abi.FrameHeader, frame []byte, owned bool) (*Message, error) {
+	k := &t.kmsg
+	*k = abi.Message{SrcID: h.Tag, PayloadType: abi.PayloadDBus, Payload: k.Payload[:0], FDs: k.FDs[:0]}
+	body := frame[abi.FrameHeaderSize:]
+	if h.Cmd == abi.CmdBroadcast {
+		body = frame[abi.BroadcastHeaderSize:]
+		k.DstID, k.Flags = abi.DstIDBroadcast, abi.MsgSignal
+	} else {
+		var brief abi.Brief
+		brief.Decode(h)
+		k.Flags, k.CookieReply = brief.Flags, uint64(brief.CookieReply)
+		if self := t.self.Load(); self != nil {
+			k.DstID = self.id
+		}
+	}
+	serial, _ := abi.Serial(body)
+	k.Cookie = uint64(serial)
+	k.Payload = append(k.Payload, abi.Payload{Type: abi.ItemPayloadOff, Size: uint64(len(body))})
+	m, err := t.message(k, body, owned, nil)
+	if err == errNotAMessage {
 		err = nil // its sender's business
 	}
 	return m, err

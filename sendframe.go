@@ -41,6 +41,9 @@ func appendCommand(dst []byte, m *outgoing) []byte {
 	if m.quiet {
 		h.Code = uint32(abi.FrameQuiet)
 	}
+	if h.Cmd == abi.CmdHello {
+		h.Code |= uint32(abi.FrameBrief)
+	}
 	dst = m.command.Append(h.Append(dst))
 	h.Size = uint32(len(dst))
 	h.Put(dst)
@@ -70,6 +73,10 @@ func (t *frames) encode(m *outgoing, fds []int) (body []byte, _ []int, err error
 	if len(fds) > maxFDs {
 		return nil, fds, tooManyFDs(len(fds))
 	}
+	if k.CookieReply != 0 && len(fds) == 0 && k.DstName == "" {
+		m.head = appendBrief(m.head[:0], m, body)
+		return body, fds, nil
+	}
 	h := abi.FrameHeader{Cmd: abi.CmdSend, Tag: uint64(m.header.Serial), Code: uint32(abi.FrameQuiet), FDs: uint32(len(fds))}
 	// Where the header of D-Bus begins is known when it is written: its size, when it has been.
 	k.Payload[0] = abi.Payload{Type: abi.ItemPayloadVec, Offset: uint64(k.Size()), Size: 1}
@@ -88,6 +95,15 @@ func (t *frames) encode(m *outgoing, fds []int) (body []byte, _ []int, err error
 	h.Put(dst)
 	m.head = dst
 	return body, fds, nil
+}
+
+// appendBrief appends the frame of a reply, which needs nothing more, but for its body.
+func appendBrief(dst []byte, m *outgoing, body []byte) []byte {
+	h := abi.Brief{ID: m.kmsg.DstID, Flags: m.kmsg.Flags, CookieReply: uint32(m.kmsg.CookieReply)}
+	dst = m.header.Append(h.Append(dst))
+	h.Size = uint32(len(dst) + len(body))
+	h.Put(dst)
+	return dst
 }
 
 // envelope fills in what the bus looks at, with one piece of payload.
