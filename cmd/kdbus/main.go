@@ -140,9 +140,11 @@ They talk to the bus of the machine unless --user or --address names another one
 		cmd.GroupID = "bus"
 		root.AddCommand(cmd)
 	}
-	for _, verb := range []*cobra.Command{newListCommand(), newStatusCommand(), newTreeCommand(), newIntrospectCommand(),
+	verbs := []*cobra.Command{newListCommand(), newStatusCommand(), newTreeCommand(), newIntrospectCommand(),
 		newCallCommand(), newEmitCommand(), newWaitCommand(), newGetPropertyCommand(), newSetPropertyCommand(),
-		newMonitorCommand(), newCaptureCommand(), newTopCommand()} {
+		newMonitorCommand(), newCaptureCommand(), newTopCommand()}
+	takeBusctlFlags(verbs)
+	for _, verb := range verbs {
 		verb.GroupID = "verbs"
 		verb.Annotations = map[string]string{exitAnnotation: verbExit}
 		root.AddCommand(verb)
