@@ -60,9 +60,10 @@ func (c *Conn) missing(m *Message, wants Parts) Parts {
 	return lacking &^ connectionParts
 }
 
-// unreadable reports whether dst can do nothing with m.
+// unreadable reports whether dst can do nothing with m. The payload of a notification may just be
+// being made, by who has received it already.
 func (m *Message) unreadable(dst *Conn) bool {
-	return m.Payload == nil && m.Notification == nil && dst.wanted()&PartDBus1 != 0 && dst.flags&FlagActivator == 0
+	return m.Notification == nil && m.Payload == nil && dst.wanted()&PartDBus1 != 0 && dst.flags&FlagActivator == 0
 }
 
 // tally counts who wants which parts, to know what anybody wants.
