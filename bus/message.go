@@ -175,6 +175,10 @@ func (m *Message) Render(encode func(*Message) []byte) [][]byte {
 	return m.Payload
 }
 
+// From says which user a message comes from that has descriptors and may be dropped before it is
+// sent. Sending it says so, too.
+func (m *Message) From(uid uint32) { m.uid = uid }
+
 // retain counts further references. They must not be given back before that.
 func (m *Message) retain(n int) { m.refs.Add(int32(n)) }
 
@@ -183,10 +187,10 @@ func (m *Message) Release() {
 	if m.refs.Add(-1) >= 0 {
 		return
 	}
-	for _, fd := range m.FDs {
-		syscall.Close(fd)
+	if m.FDs != nil {
+		CloseDescriptors(m.uid, m.FDs)
+		m.FDs = nil
 	}
-	m.FDs = nil
 	for _, fd := range m.Memfds() {
 		syscall.Close(fd)
 	}

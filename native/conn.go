@@ -3,8 +3,6 @@ package native
 import (
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/transport"
@@ -67,7 +65,7 @@ func (c *conn) Frame(raw []byte, owned bool, free func()) error {
 	r := &c.request
 	r.raw, r.owned, r.free = raw, owned, free
 	err := c.handle(r)
-	r.end()
+	r.end(c)
 	return err
 }
 
@@ -89,18 +87,14 @@ func (c *conn) handle(r *request) error {
 }
 
 // end gives up what is left of a request.
-func (r *request) end() {
-	closeAll(r.fds)
+func (r *request) end(c *conn) {
+	if r.fds != nil {
+		bus.CloseDescriptors(c.peer.Creds().UID, r.fds)
+	}
 	if r.free != nil && !r.kept {
 		r.free()
 	}
 	*r = request{}
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
 }
 
 // finish answers a request that has been run. An error ends the connection.

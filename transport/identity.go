@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kdbus-go/kdbus/meta"
 )
 
@@ -167,12 +165,5 @@ func (p *Peer) Wanted(kinds meta.Kinds) {
 			return
 		}
 		s.asked = ask
-	}
-}
-
-// closeAll closes descriptors.
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
 	}
 }

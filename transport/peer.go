@@ -131,8 +131,18 @@ func (p *Peer) acquire() bool {
 // release lets go of the socket.
 func (p *Peer) release() {
 	if p.users.Add(-1) == 0 {
-		unix.Close(p.fd)
+		p.close()
 	}
+}
+
+// close closes the socket, and the descriptors with what nobody has read: those can take their time.
+func (p *Peer) close() {
+	unix.Shutdown(p.fd, unix.SHUT_RDWR) // nothing more arrives
+	if n, err := unix.IoctlGetInt(p.fd, unix.SIOCINQ); err == nil && n == 0 {
+		unix.Close(p.fd)
+		return
+	}
+	bus.CloseDescriptors(p.creds.UID, []int{p.fd})
 }
 
 // HangUp ends the connection, from any goroutine: reading and writing fail from now on.
@@ -222,7 +232,7 @@ func (p *Peer) leave() {
 	}
 	p.server.poller.remove(p.id)
 	p.server.hold(p.creds.UID, -p.in.got)
-	p.in.drop()
+	p.in.drop(p.creds.UID)
 	p.sender.forget()
 	p.stopWriting()
 	if p.conn != nil {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/meta"
 )
 
@@ -27,9 +28,9 @@ type reader struct {
 // (pending_fd_timeout).
 const pendingFDTimeout = 150 * time.Second
 
-// drop gives up what has not become a message.
-func (r *reader) drop() {
-	closeAll(r.fds)
+// drop gives up what has not become a message of the user uid.
+func (r *reader) drop(uid uint32) {
+	bus.CloseDescriptors(uid, r.fds)
 	if r.mapping != nil {
 		r.mapping.put()
 	}
@@ -120,6 +121,8 @@ func (p *Peer) takeControl(buf *readBuffer, begun bool) error {
 	p.in.fds = append(p.in.fds, control.FDs...)
 	p.sender.took(control.Sender, begun)
 	switch {
+	case len(control.FDs) > 0 && bus.Closing(p.creds.UID) > bus.MaxClosing:
+		return fmt.Errorf("more than %d file descriptors that user %d has sent do not close", bus.MaxClosing, p.creds.UID)
 	case err != nil:
 		return fmt.Errorf("read what came beside a message: %w", err)
 	case buf.header.Flags&unix.MSG_CTRUNC != 0:
@@ -239,7 +242,7 @@ func (p *Peer) checkFDs(incomplete bool) error {
 	switch n := len(p.in.fds); {
 	case n == 0:
 	case p.auth != nil || !p.takesFDs && !p.native:
-		closeAll(p.in.fds)
+		bus.CloseDescriptors(p.creds.UID, p.in.fds)
 		p.in.fds = nil
 	case n > p.protocol.MaxFDs():
 		return fmt.Errorf("%d file descriptors came with a message (max_message_unix_fds=%d)", n, p.protocol.MaxFDs())

@@ -123,6 +123,11 @@ func (s *Server) start(fd int, guid string) {
 		unix.Close(fd)
 		return
 	}
+	if n := bus.Closing(p.creds.UID); n > bus.MaxClosing {
+		s.blame.warn(s.log, "connection refused: file descriptors that its user has sent do not close", "uid", p.creds.UID, "descriptors", n)
+		p.release()
+		return
+	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
