@@ -70,8 +70,11 @@ func (t *frames) address(m *Message, k *abi.Message) error {
 		h.Destination = ""
 	case k.DstName != "":
 		h.Destination = string([]byte(k.DstName)) // which is part of a buffer
-	case k.DstID == abi.SrcIDKernel:
-		h.Destination = busName // a monitor sees what others ask the bus
+	case k.DstID == abi.DstIDName:
+		// Only a monitor gets that: a message of a D-Bus 1 peer, the header of which is the bus's.
+		if h.Destination == "" {
+			h.Destination = busName
+		}
 	default:
 		h.Destination = t.uniqueName(k.DstID)
 	}
