@@ -90,7 +90,7 @@ var noHeader [abi.FrameHeaderSize]byte
 // encodeBrief encodes m as a brief frame, if that does. own is its sender's form, nil from D-Bus 1
 // peers; h says what there would be to say besides.
 func (c *conn) encodeBrief(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, own *message, data *meta.Data) bool {
-	if !c.brief || data != nil || h.Cmd != abi.CmdRecv || h.Tag != 0 {
+	if !c.brief || data != nil || h.Cmd != abi.CmdRecv || h.Tag != 0 || !c.isFor(m) {
 		return false
 	}
 	if own != nil {

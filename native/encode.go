@@ -18,7 +18,7 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	}
 	own := formOf(m)
 	h := abi.FrameHeader{Cmd: abi.CmdRecv}
-	if c.brief && own != nil && own.brief != nil && m.Meta == nil && m.ReplyCookie == 0 && !c.putDropped(&h) {
+	if c.brief && own != nil && own.brief != nil && m.Meta == nil && m.ReplyCookie == 0 && c.isFor(m) && !c.putDropped(&h) {
 		e.Piece(own.brief) // as it is nearly always with broadcasts, of which there can be many
 		return
 	}
@@ -63,6 +63,12 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	default:
 		own.encode(e, &h, data, kinds)
 	}
+}
+
+// isFor reports whether m is for the peer, which does not merely overhear it. What went to a name may be
+// either: there the bus does not know, but monitors are told all there is.
+func (c *conn) isFor(m *bus.Message) bool {
+	return m.Dst == bus.Broadcast || m.Dst == c.bus.ID() || m.Dst == bus.ToName && c.bus.Flags()&bus.FlagMonitor == 0
 }
 
 // encodeEmpty encodes a frame without a message: it says how many were dropped, if some were. To an
