@@ -43,9 +43,6 @@ func (p *Printer) JSON(m *kdbus.Message) (jsontext.Object, error) {
 	}
 	if m.Type() == kdbus.TypeError {
 		add("error_name", m.ErrorName())
-		if text, ok := errorText(m); ok {
-			add("error_message", text)
-		}
 	}
 	if native {
 		add("metadata", append(metadata.Timestamp(known), metadata.JSON(sender(m, native))...))
