@@ -99,8 +99,18 @@ func checkMemfd(fd int, offset, size uint64) error {
 	if err := unix.Fstat(fd, &stat); err != nil {
 		return refusef(syscall.EBADF, "message: payload in a memfd: %v", err)
 	}
+	if uint64(stat.Blksize) > pageSize && inHugePages(fd) {
+		return refusef(syscall.EMEDIUMTYPE, "message: payload in a memfd of huge pages (MFD_HUGETLB)")
+	}
 	if offset+size > uint64(stat.Size) { // it was judged that the sum is right
 		return refusef(syscall.EFAULT, "message: payload up to byte %d of a memfd that has %d", offset+size, stat.Size)
 	}
 	return nil
+}
+
+// inHugePages reports whether a memfd is one of huge pages. The kernel maps and unmaps those in whole
+// huge pages only, so that what anybody else maps of a memfd would stay there.
+func inHugePages(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) != nil || fs.Type == unix.HUGETLBFS_MAGIC
 }
