@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,7 +76,9 @@ func (p *Peer) connectData(want meta.Kinds) meta.Data {
 		return meta.Data{}
 	}
 	defer p.release()
-	data, err := meta.Socket(p.fd).Collect(want)
+	look := p.beginLook(want)
+	data, err := meta.Socket(p.fd).Collect(look)
+	p.endLook(look)
 	if err != nil {
 		return meta.Data{}
 	}
@@ -137,9 +140,43 @@ func (p *Peer) Collect(want meta.Kinds) meta.Data {
 	}
 	if want&^s.collected != 0 {
 		s.collected |= want
-		s.data = s.now.Collect(s.collected)
+		look := p.beginLook(s.collected)
+		s.data = s.now.Collect(look)
+		p.endLook(look)
 	}
 	return s.data
+}
+
+// maxLooks is how many goroutines may look at processes of one user at a time in a way that such a
+// process can make last: each takes a thread, of which there are not more than 10,000. So many are
+// there by chance only if most of them wait.
+var maxLooks = max(16, 4*runtime.NumCPU())
+
+// beginLook returns what may be looked at of want now, for endLook.
+func (p *Peer) beginLook(want meta.Kinds) meta.Kinds {
+	if want&meta.KindCmdline == 0 {
+		return want
+	}
+	s := p.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.looks[p.creds.UID] >= maxLooks {
+		return want &^ meta.KindCmdline
+	}
+	s.looks[p.creds.UID]++
+	return want
+}
+
+func (p *Peer) endLook(look meta.Kinds) {
+	if look&meta.KindCmdline == 0 {
+		return
+	}
+	s := p.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.looks[p.creds.UID]--; s.looks[p.creds.UID] == 0 {
+		delete(s.looks, p.creds.UID)
+	}
 }
 
 // mayWait reports whether handling what the peer sent may have to wait for the peer's process, so

@@ -70,6 +70,7 @@ type Server struct {
 	peers      map[*Peer]struct{}
 	incomplete int
 	incoming   map[uint32]int // bytes of long messages that have not arrived in full, by user
+	looks      map[uint32]int // goroutines that look at processes which can make them wait, by user
 	listeners  map[*listener]struct{}
 	closed     bool
 	running    sync.WaitGroup // calls of Serve, and peers
@@ -92,6 +93,7 @@ func NewServer(config Config) (*Server, error) {
 		peers:     make(map[*Peer]struct{}),
 		listeners: make(map[*listener]struct{}),
 		incoming:  make(map[uint32]int),
+		looks:     make(map[uint32]int),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
