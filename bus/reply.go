@@ -163,20 +163,21 @@ func (c *Conn) abandonCalls() {
 }
 
 // Undeliverable tells whoever waits that m, which Dequeue returned, cannot be given to c's peer: the
-// caller, if m is a call, or the peer itself, if it is the answer to one of its calls. It may be
-// called by whoever delivers; m still has to be given back by Delivered.
+// caller, if m is a call, or the peer itself, if it is the answer to one of its calls. Of others the
+// peer is told by its count of dropped messages. It may be called by whoever delivers; m still has to
+// be given back by Delivered.
 func (c *Conn) Undeliverable(m *Message) {
 	b := c.bus
 	messenger := &Conn{bus: b, uid: c.uid}
 	b.mu.Lock()
 	if m.ReplyCookie != 0 && m.Dst == c.id {
 		messenger.tell(c, m.ReplyCookie, Notification{Kind: ReplyDead, OldOwner: m.Src})
-	} else if caller := b.conns[m.Src]; caller != nil {
-		if w := caller.calls[callKey{m.Cookie, c.id}]; w != nil {
-			caller.settle(w.key)
-			c.disown(w)
-			messenger.tell(caller, w.key.cookie, Notification{Kind: ReplyDead, OldOwner: c.id})
-		}
+	} else if w := b.callOf(m, c); w != nil {
+		w.caller.settle(w.key)
+		c.disown(w)
+		messenger.tell(w.caller, w.key.cookie, Notification{Kind: ReplyDead, OldOwner: c.id})
+	} else {
+		messenger.drop(c)
 	}
 	b.mu.Unlock()
 	messenger.Flush()
