@@ -8,13 +8,16 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
 // Parse makes the body of a message of what was typed: a signature and its values, one argument
 // each, as busctl(1), "Parameter formatting", has them. Arrays begin with the number of their
-// elements, variants with their signature. A UNIX_FD is a descriptor of this process.
+// elements, variants with their signature. A UNIX_FD is a descriptor of this process, of which the
+// body has a duplicate.
 func Parse(signature string, args []string) (kdbus.Body, error) {
 	if err := wire.CheckSignature(signature); err != nil {
 		return kdbus.Body{}, fmt.Errorf("%q is no signature: %w", signature, err)
@@ -206,14 +209,18 @@ func (p *parser) integer(code byte, arg string) error {
 	return nil
 }
 
-// file takes a descriptor that whoever started this process has opened for it.
+// file takes a duplicate of a descriptor that whoever started this process has opened for it.
 func (p *parser) file(arg string) error {
 	n, err := strconv.ParseUint(arg, 10, 31)
 	if err != nil {
 		return reason(err)
 	}
+	fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return errors.New("that file descriptor is not open")
+	}
 	p.encoder.UnixFD(wire.UnixFD(len(p.files)))
-	p.files = append(p.files, os.NewFile(uintptr(n), "file descriptor "+arg))
+	p.files = append(p.files, os.NewFile(uintptr(fd), "file descriptor "+arg))
 	return nil
 }
 

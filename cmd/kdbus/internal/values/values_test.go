@@ -60,6 +60,7 @@ func TestWhatCannotBeTyped(t *testing.T) {
 		{"o", "a", "no OBJECT_PATH"},
 		{"g", "a", "no SIGNATURE"},
 		{"h", "x", "no UNIX_FD"},
+		{"h", "1000000", "not open"},
 		{"as", "x", "not the number of elements"},
 		{"as", "4294967295 a", "is missing"},
 		{"v", "ss a b", "no signature for a variant"},
@@ -96,7 +97,10 @@ func FuzzParse(f *testing.F) {
 	f.Add("ybnqiuxtdog", "1\x000\x00-1\x002\x00-3\x004\x00-5\x006\x00.5\x00/\x00")
 	f.Fuzz(func(t *testing.T, signature, args string) {
 		body, err := Parse(signature, strings.Split(args, "\x00"))
-		if err != nil || len(body.Files) > 0 {
+		for _, file := range body.Files {
+			file.Close()
+		}
+		if err != nil {
 			return
 		}
 		terse, err := AppendTerse(nil, bytesBody(body))
