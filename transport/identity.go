@@ -188,19 +188,35 @@ func (p *Peer) mayWait() bool {
 	return meta.Kinds(p.sender.wanted.Load())&meta.KindCmdline != 0
 }
 
-// Wanted implements bus.Receiver: it begins, or ceases, to ask the kernel who sends.
+// Wanted implements bus.Receiver: it begins to ask the kernel who sends. It does not cease to, as who
+// changes what it wants all the time would then keep the bus busy with the sockets of all others.
 func (p *Peer) Wanted(kinds meta.Kinds) {
 	s := &p.sender
 	s.passing.Lock()
 	defer s.passing.Unlock()
 	kinds &= meta.ProcessKinds
 	s.wanted.Store(uint64(kinds))
-	if ask := kinds != 0; ask != s.asked && p.acquire() {
+	if kinds != 0 && !s.asked && p.acquire() {
 		defer p.release()
-		if err := meta.Socket(p.fd).SetPassing(ask); err != nil {
-			p.server.blame.warn(p.server.log, "cannot learn who sends", "error", err, "name", p.name())
-			return
-		}
-		s.asked = ask
+		p.pass(true)
 	}
+}
+
+// ceaseAsking is for the reader that was told who sent, although nobody wants to know any more.
+func (p *Peer) ceaseAsking() {
+	s := &p.sender
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	if s.asked && s.wanted.Load() == 0 {
+		p.pass(false)
+	}
+}
+
+// pass has the kernel tell who sends, or not. sender.passing is held.
+func (p *Peer) pass(ask bool) {
+	if err := meta.Socket(p.fd).SetPassing(ask); err != nil {
+		p.server.blame.warn(p.server.log, "cannot learn who sends", "error", err, "name", p.name())
+		return
+	}
+	p.sender.asked = ask
 }

@@ -82,7 +82,7 @@ func (p *Peer) Sent() (messages, bytes, fds uint64) {
 	return p.stats.messages.Load(), p.stats.bytes.Load(), p.stats.fds.Load()
 }
 
-// Join gives the peer a connection to the bus. The config's UID, Receiver, and Peer, and what may be
+// Join gives the peer a connection to the bus. The config's UID, Receiver, Peer and Anonymous, and what may be
 // asked about the process that connected, are filled in. The Protocol goes on to greet its peer, by
 // [bus.Conn.Deliver], and then makes it visible to others, by [bus.Conn.Hello].
 //
@@ -92,6 +92,11 @@ func (p *Peer) Join(config bus.ConnConfig) (*bus.Conn, error) {
 	config.UID = p.creds.UID
 	config.Receiver = p
 	config.Peer = p
+	config.Anonymous = !p.known
+	config.Groups = func() []uint32 {
+		groups, _ := p.Groups()
+		return groups
+	}
 	config.Collect = func(want meta.Kinds) meta.Data { return p.connectData(want &^ meta.KindCmdline) }
 	conn, err := p.server.config.Endpoint.Connect(config)
 	if err != nil {

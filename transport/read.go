@@ -76,6 +76,9 @@ func (p *Peer) readBatch(toEnd bool) (drained bool) {
 	}
 	readBuffers.Put(buf)
 	p.sender.done()
+	if p.sender.now.Known && p.sender.wanted.Load() == 0 {
+		p.ceaseAsking()
+	}
 	if drained || toEnd || control || p.in.long != nil || p.in.partial != nil {
 		return drained // the rest of a message is probably being written right now
 	}
