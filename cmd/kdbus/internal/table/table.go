@@ -100,13 +100,16 @@ func (t *Table) cell(dst []byte, column, width int, text string, paint func(stri
 	return append(dst, ' ')
 }
 
+// jsonKey makes a key of a title in lower case.
+var jsonKey = strings.NewReplacer(" ", "_", "/", "_")
+
 // JSON returns the rows as a list of objects.
 func (t *Table) JSON() []any {
 	list := make([]any, len(t.Rows))
 	for i, row := range t.Rows {
 		o := make(jsontext.Object, len(row))
 		for j, cell := range row {
-			o[j] = jsontext.Member{Key: strings.ReplaceAll(strings.ToLower(t.Columns[j].Title), " ", "_"), Value: cell.JSON}
+			o[j] = jsontext.Member{Key: jsonKey.Replace(strings.ToLower(t.Columns[j].Title)), Value: cell.JSON}
 		}
 		list[i] = o
 	}
