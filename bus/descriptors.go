@@ -2,6 +2,7 @@ package bus
 
 import (
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,8 +19,18 @@ const MaxClosing = 512
 // goroutine for each such user closes them.
 var closers = struct {
 	mu      sync.Mutex
-	waiting map[uint32][]int
-}{waiting: make(map[uint32][]int)}
+	waiting map[uint32]*closing
+}{waiting: make(map[uint32]*closing)}
+
+// closing is what waits, and since when there has always been something.
+type closing struct {
+	fds   []int
+	since time.Time
+}
+
+// closingPatience is for how long there may be more than MaxClosing: who sends many at a time is ahead of the
+// goroutine that closes them.
+const closingPatience = time.Second
 
 // CloseDescriptors closes descriptors that a peer of the user uid has sent. It does not wait: those
 // that may not close at once are closed later, in the order of their coming. Safe for concurrent use.
@@ -44,33 +55,35 @@ func closesAtOnce(fd int) bool {
 func closeLater(uid uint32, fd int) {
 	closers.mu.Lock()
 	defer closers.mu.Unlock()
-	waiting, running := closers.waiting[uid]
-	closers.waiting[uid] = append(waiting, fd)
-	if !running {
-		go closeAll(uid)
+	waiting := closers.waiting[uid]
+	if waiting == nil {
+		waiting = &closing{since: time.Now()}
+		closers.waiting[uid] = waiting
+		go waiting.closeAll(uid)
 	}
+	waiting.fds = append(waiting.fds, fd)
 }
 
 // closeAll closes what waits until there is nothing. The one that is being closed is still counted.
-func closeAll(uid uint32) {
-	for done := 0; ; {
+func (c *closing) closeAll(uid uint32) {
+	for done := 0; ; done = 1 {
 		closers.mu.Lock()
-		waiting := closers.waiting[uid][done:]
-		if len(waiting) == 0 {
+		if c.fds = c.fds[done:]; len(c.fds) == 0 {
 			delete(closers.waiting, uid)
 			closers.mu.Unlock()
 			return
 		}
-		closers.waiting[uid] = waiting
+		fd := c.fds[0]
 		closers.mu.Unlock()
-		unix.Close(waiting[0])
-		done = 1
+		unix.Close(fd)
 	}
 }
 
-// Closing returns how many descriptors of a user wait to be closed.
-func Closing(uid uint32) int {
+// Stuck reports whether more than MaxClosing descriptors of a user wait to be closed, and not for the
+// moment only.
+func Stuck(uid uint32) bool {
 	closers.mu.Lock()
 	defer closers.mu.Unlock()
-	return len(closers.waiting[uid])
+	waiting := closers.waiting[uid]
+	return waiting != nil && len(waiting.fds) > MaxClosing && time.Since(waiting.since) > closingPatience
 }

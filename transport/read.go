@@ -124,7 +124,7 @@ func (p *Peer) takeControl(buf *readBuffer, begun bool) error {
 	p.in.fds = append(p.in.fds, control.FDs...)
 	p.sender.took(control.Sender, begun)
 	switch {
-	case len(control.FDs) > 0 && bus.Closing(p.creds.UID) > bus.MaxClosing:
+	case len(control.FDs) > 0 && bus.Stuck(p.creds.UID):
 		return fmt.Errorf("more than %d file descriptors that user %d has sent do not close", bus.MaxClosing, p.creds.UID)
 	case err != nil:
 		return fmt.Errorf("read what came beside a message: %w", err)

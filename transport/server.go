@@ -125,8 +125,8 @@ func (s *Server) start(fd int, guid string) {
 		unix.Close(fd)
 		return
 	}
-	if n := bus.Closing(p.creds.UID); n > bus.MaxClosing {
-		s.blame.warn(s.log, "connection refused: file descriptors that its user has sent do not close", "uid", p.creds.UID, "descriptors", n)
+	if bus.Stuck(p.creds.UID) {
+		s.blame.warn(s.log, "connection refused: too many file descriptors that its user has sent do not close", "uid", p.creds.UID)
 		p.release()
 		return
 	}
