@@ -212,7 +212,6 @@ func TestActivatorMayBeRefused(t *testing.T) {
 		{"a name without an activator", bus.ConnConfig{ActivatorName: example}, bus.ErrInvalid},
 		{"activator and monitor", bus.ConnConfig{Flags: bus.FlagActivator | bus.FlagMonitor, ActivatorName: example}, bus.ErrInvalid},
 		{"monitor and policy holder", bus.ConnConfig{Flags: bus.FlagPolicyHolder | bus.FlagMonitor}, bus.ErrInvalid},
-		{"policy holder without such a policy", bus.ConnConfig{Flags: bus.FlagPolicyHolder}, bus.ErrUnsupported},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -285,37 +284,6 @@ func TestActivatorTakesForItselfWhatItHolds(t *testing.T) {
 	}
 	if s := a.QueueStats(); s.Held != 0 || s.Bytes != 0 {
 		t.Errorf("%+v", s)
-	}
-}
-
-// holder is a Policy that connections hold entries of.
-type holder struct {
-	rules
-	held []string
-}
-
-func (h *holder) Hold(c *bus.Conn) error {
-	if c.UID() != 0 {
-		return &bus.Error{Errno: bus.ErrDenied, Detail: "not root"}
-	}
-	h.held = append(h.held, c.UniqueName())
-	return nil
-}
-
-func (h *holder) Forget(c *bus.Conn) { h.held = append(h.held, "-"+c.UniqueName()) }
-
-func TestPolicyHolder(t *testing.T) {
-	policy := &holder{}
-	b := newBusWithPolicy(t, policy)
-	holding := func(c *bus.ConnConfig) { c.Flags = bus.FlagPolicyHolder }
-	p := b.connect(native, holding, ofUser(0))
-	q := b.introduce(native, holding, ofUser(1))
-	expectError(t, q.Hello(), bus.ErrDenied)
-	expectError(t, p.post(to(q.ID(), "x")), bus.ErrUnsupported)
-	q.leave()
-	p.leave()
-	if diff := cmp.Diff([]string{":1.1", "-:1.1"}, policy.held); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

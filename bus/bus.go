@@ -23,6 +23,8 @@ type Config struct {
 	// Required are the kinds that every connection has to let its messages carry.
 	Required meta.Kinds
 	// Creator is what is known of whoever made the bus, which is told to whoever asks; may be nil.
+	// Its user is not limited by the policies that connections hold, nor is root. If it is not
+	// known, that is the user of this process.
 	Creator *meta.Data
 	// CreatorFlags are the flags that the bus was made with, as kdbus.bus(7) has them; told with
 	// Creator.
@@ -49,7 +51,8 @@ type Bus struct {
 	domain  *Domain
 	name    string
 	guid    string
-	policy  Policy
+	policy  Policy // changed with mu held for writing
+	owner   uint32 // the user who made the bus
 	indexes []Index
 	config  Config
 	clock   clock
@@ -63,6 +66,8 @@ type Bus struct {
 	broadcast uint64  // number of the broadcast being routed; see Conn.mark
 	receivers []*Conn // of the broadcast being routed
 	matches   matchIndex
+	// protection is what policy is, or nil, as long as no connection holds entries.
+	protection *protection
 
 	audience     tally // what the connections want, monitors included
 	monitorWants Parts // what all monitors together want of every message
@@ -83,6 +88,7 @@ func (d *Domain) NewBus(config Config) *Bus {
 		name:    config.Name,
 		guid:    hex.EncodeToString(guid[:]),
 		policy:  config.Policy,
+		owner:   ownerOf(&config),
 		indexes: config.Indexes,
 		conns:   make(map[ID]*Conn),
 		names:   make(map[string]*name),

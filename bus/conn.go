@@ -45,6 +45,7 @@ type Conn struct {
 	collect     func(meta.Kinds) meta.Data
 	fake        *meta.Data // what the peer wants to be known instead
 	activates   string     // the name of an activator
+	credentials credentials
 
 	// Guarded by Bus.mu.
 	joined     bool
@@ -56,6 +57,7 @@ type Conn struct {
 	matches    []*match   // in the order they were added
 	attachSend meta.Kinds // what messages of the peer may carry
 	attachable meta.Kinds // the same, as far as the bus permits it
+	policies   []NamePolicy
 
 	told meta.Kinds // what Receiver.Wanted was called with; guarded by Bus.telling
 }
@@ -111,7 +113,8 @@ func (c *Conn) ordinary() bool { return c.flags&(FlagActivator|FlagPolicyHolder)
 
 // Hello makes c part of its bus: others see it from now on. Only that of an activator can fail, if
 // it may not have the name (ErrDenied, or whatever the policy says) or somebody else has it as such
-// (ErrExists), and that of a policy holder, if the policy refuses.
+// (ErrExists), and that of a connection with policies, if somebody else holds one for the same name
+// (ErrExists).
 func (c *Conn) Hello() error {
 	b := c.bus
 	b.mu.Lock()
@@ -146,22 +149,22 @@ func (c *Conn) Hello() error {
 	return nil
 }
 
-// mayJoin asks for the permissions that only special connections need. Bus.mu is held for writing.
+// mayJoin asks for the permissions that only special connections need, and puts their policies into
+// force. Bus.mu is held for writing.
 func (c *Conn) mayJoin() error {
 	b := c.bus
-	if c.flags&FlagPolicyHolder != 0 {
-		return b.policy.(PolicyHolder).Hold(c)
-	}
-	if c.flags&FlagActivator == 0 {
+	if c.ordinary() {
 		return nil
 	}
-	if err := b.policy.Own(c, c.activates); err != nil {
-		return err
+	if c.flags&FlagActivator != 0 {
+		if err := b.policy.Own(c, c.activates); err != nil {
+			return err
+		}
+		if n := b.names[c.activates]; n != nil && n.activator != nil {
+			return errorf(ErrExists, "the name %s has an activator already", c.activates)
+		}
 	}
-	if n := b.names[c.activates]; n != nil && n.activator != nil {
-		return errorf(ErrExists, "the name %s has an activator already", c.activates)
-	}
-	return nil
+	return c.hold(c.policies)
 }
 
 // leave takes away everything that c has on the bus: subscriptions, names, its id, and the calls in
@@ -172,9 +175,6 @@ func (c *Conn) leave() {
 		index.Forget(c)
 	}
 	c.forgetMatches()
-	if c.flags&FlagPolicyHolder != 0 && c.joined {
-		b.policy.(PolicyHolder).Forget(c)
-	}
 	if c.flags&FlagActivator != 0 {
 		c.standDown()
 	}
@@ -190,6 +190,7 @@ func (c *Conn) leave() {
 		c.announce(Notification{Kind: IDRemoved, OldOwner: c.id, OldFlags: uint64(c.flags)})
 		delete(b.conns, c.id)
 	}
+	c.unhold() // after the announcements of names that it keeps from some
 	c.abandonCalls()
 }
 

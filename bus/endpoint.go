@@ -44,6 +44,15 @@ type ConnConfig struct {
 	Flags ConnFlags
 	// ActivatorName is the well-known name that a connection with FlagActivator stands in for.
 	ActivatorName string
+	// Policies are the entries that a connection with FlagActivator or FlagPolicyHolder holds, from
+	// Hello on: see [Conn.UpdatePolicies]. They are copied.
+	Policies []NamePolicy
+	// Groups returns the primary and the supplementary groups of the peer. It is called once at most,
+	// when an entry of a policy asks for it, with the bus locked: it must not block. May be nil.
+	Groups func() []uint32
+	// Anonymous: the peer has proved to be nobody in particular. Policies that connections hold permit
+	// it what they permit everybody, whatever UID is.
+	Anonymous bool
 
 	// Wants are the parts of messages that the peer wants: PartDBus1, without which a D-Bus 1 peer
 	// can do nothing, and kinds of metadata.
@@ -78,8 +87,8 @@ const (
 
 // Connect makes a connection, with an id but not yet part of the bus: the front-end greets its peer
 // by [Conn.Deliver] first, then calls [Conn.Hello]. Every Conn has to be closed. Errors:
-// ErrTooManyConns, ErrRequired, ErrInvalid for flags that exclude each other, ErrUnsupported for a
-// policy holder if the Policy of the bus is no [PolicyHolder].
+// ErrTooManyConns, ErrRequired, ErrInvalid for flags that exclude each other, and for policies of who
+// cannot hold them or that cannot be meant so.
 func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 	b := e.bus
 	if config.AcceptFDs {
@@ -116,7 +125,9 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 		activates:   config.ActivatorName,
 		attachSend:  config.AttachSend,
 		attachable:  config.AttachSend & b.attach,
+		policies:    clonePolicies(config.Policies),
 	}
+	c.credentials.anonymous, c.credentials.ask = config.Anonymous, config.Groups
 	if c.flags&FlagActivator != 0 {
 		config.Wants |= PartDBus1 // in case that the service is one of D-Bus 1
 	}
@@ -133,8 +144,13 @@ func (b *Bus) admits(config *ConnConfig) error {
 	if (special == FlagActivator) != (config.ActivatorName != "") {
 		return errorf(ErrInvalid, "an activator needs a name, and others have none")
 	}
-	if _, ok := b.policy.(PolicyHolder); special == FlagPolicyHolder && !ok {
-		return errorf(ErrUnsupported, "the policy of this bus has no entries that a connection could hold")
+	if len(config.Policies) > 0 {
+		if special&(FlagActivator|FlagPolicyHolder) == 0 {
+			return errorf(ErrInvalid, "policies are held by activators and policy holders only")
+		}
+		if err := checkPolicies(config.Policies); err != nil {
+			return err
+		}
 	}
 	if missing := meta.Missing(b.config.Required, config.AttachSend); missing != 0 {
 		return errorf(ErrRequired, "the bus requires metadata that the connection does not let its messages carry: %s", missing)

@@ -19,17 +19,6 @@ type Policy interface {
 	See(c *Conn, name string) bool
 }
 
-// A PolicyHolder is a Policy with entries that connections hold (FlagPolicyHolder): they are valid
-// as long as the connection is there. What the entries say is between the front-end and the Policy.
-// Both methods are called with the bus locked and must not call back.
-type PolicyHolder interface {
-	Policy
-	// Hold is asked when c joins the bus; an error keeps it out.
-	Hold(c *Conn) error
-	// Forget drops what c holds.
-	Forget(c *Conn)
-}
-
 // allowAll is the policy of a bus that was given none.
 type allowAll struct{}
 

@@ -40,8 +40,14 @@ func (c *conn) hello(r *request, h *abi.Hello) error {
 		AttachSend:  meta.Kinds(h.AttachFlagsSend),
 		Fake:        fakeData(h),
 	}
-	if h.Flags&abi.HelloActivator != 0 {
+	switch {
+	case h.Flags&abi.HelloPolicyHolder != 0:
+		config.Policies = namePolicies(abi.Policy{Name: h.Name, Access: h.Access})
+	case h.Flags&abi.HelloActivator != 0:
 		config.ActivatorName = h.Name
+		if len(h.Access) > 0 {
+			config.Policies = namePolicies(abi.Policy{Name: h.Name, Access: h.Access})
+		}
 	}
 	if config.Fake == nil {
 		data := c.peer.ConnectData(config.AttachSend)
@@ -57,10 +63,10 @@ func (c *conn) hello(r *request, h *abi.Hello) error {
 	}
 	c.bus = conn
 	c.greet(r, h)
-	if h.Flags&abi.HelloActivator == 0 {
+	if h.Flags&(abi.HelloActivator|abi.HelloPolicyHolder) == 0 {
 		return nil
 	}
-	// Nothing is sent to an activator, so that it can join before it is told.
+	// Nothing is sent to activators and policy holders, so that they can join before they are told.
 	r.after = nil
 	err = conn.Hello()
 	if err != nil {
@@ -71,12 +77,10 @@ func (c *conn) hello(r *request, h *abi.Hello) error {
 
 // checkHello judges what takes knowledge of the bus.
 func (c *conn) checkHello(h *abi.Hello) error {
-	const special = abi.HelloActivator | abi.HelloMonitor
+	const special = abi.HelloActivator | abi.HelloPolicyHolder | abi.HelloMonitor
 	switch {
 	case h.PoolSize == 0 || h.PoolSize%pageSize != 0:
 		return refusef(syscall.EINVAL, "a pool of %d bytes is not a multiple of the page size (%d), or is 0", h.PoolSize, pageSize)
-	case h.Flags&abi.HelloPolicyHolder != 0, len(h.Access) > 0:
-		return refusef(syscall.EOPNOTSUPP, "this bus takes no policy from connections")
 	case h.Flags&special != 0 && !c.privileged():
 		return refusef(syscall.EPERM, "user %d may not connect as %v", c.peer.Creds().UID, h.Flags&special)
 	case (h.Creds != nil || h.PIDs != nil || h.SecLabel != "") && !c.privileged():
@@ -155,13 +159,41 @@ func (c *conn) byeBye(r *request, _ *abi.ByeBye) error {
 	return nil
 }
 
-// update changes what is attached to messages: kdbus.connection(7), "Updating connection details".
+// namePolicies translates policies. One without entries permits nothing.
+func namePolicies(from ...abi.Policy) []bus.NamePolicy {
+	policies := make([]bus.NamePolicy, len(from))
+	for i, p := range from {
+		policies[i].Name = p.Name
+		for _, a := range p.Access {
+			policies[i].Access = append(policies[i].Access, access(a))
+		}
+	}
+	return policies
+}
+
+// access translates an entry, which package abi has found to be valid. The id of one for everybody
+// can be anything.
+func access(a abi.PolicyAccess) bus.Access {
+	kinds := [...]bus.AccessKind{
+		abi.PolicyAccessUser: bus.AccessUser, abi.PolicyAccessGroup: bus.AccessGroup, abi.PolicyAccessWorld: bus.AccessWorld,
+	}
+	levels := [...]bus.AccessLevel{abi.PolicySee: bus.AccessSee, abi.PolicyTalk: bus.AccessTalk, abi.PolicyOwn: bus.AccessOwn}
+	return bus.Access{Kind: kinds[a.Type], ID: uint32(a.ID), Level: levels[a.Access]}
+}
+
+// update changes what is attached to messages, and the policy of a policy holder: kdbus.connection(7),
+// "Updating connection details".
 func (c *conn) update(_ *request, u *abi.Update) error {
 	switch {
-	case u.Policies != nil:
-		return refusef(syscall.EOPNOTSUPP, "this bus takes no policy from connections")
+	case u.Policies != nil && c.bus.Flags()&bus.FlagPolicyHolder == 0:
+		return refusef(syscall.EOPNOTSUPP, "only policy holders change policies")
 	case u.AttachFlagsSend != nil && c.bus.Flags()&bus.FlagActivator != 0:
 		return refusef(syscall.EOPNOTSUPP, "an activator sends nothing")
+	}
+	if u.Policies != nil {
+		if err := c.bus.UpdatePolicies(namePolicies(u.Policies...)); err != nil {
+			return err
+		}
 	}
 	return c.bus.Update((*meta.Kinds)(u.AttachFlagsSend), (*meta.Kinds)(u.AttachFlagsRecv))
 }
