@@ -93,6 +93,12 @@ func verbFirst(root *cobra.Command, args []string) []string {
 		}
 		return slices.Concat(args[i:i+1], args[:i], args[i+1:])
 	}
+	// Flags alone, which say what to list, are busctl's way to ask for a list.
+	list, _, err := root.Find([]string{"list"})
+	name, _, _ := strings.Cut(strings.TrimPrefix(args[0], "--"), "=")
+	if err == nil && strings.HasPrefix(args[0], "--") && list.Flags().Lookup(name) != nil {
+		return slices.Concat([]string{"list"}, args)
+	}
 	return args
 }
 

@@ -51,8 +51,9 @@ On a kdbus bus each message comes with what the bus knows of its sender and with
 time it was sent. On other buses it is shown with the time it arrived here.
 
 A match rule is one of the D-Bus specification, such as type='signal',interface='a.b'.
-With --latency, each answer tells how long it took. If messages come faster than they
-can be printed, some are missed; standard error says how many.`,
+With --latency, each answer tells how long it took. As JSON, what the bus knows is under
+the key "metadata", and that time, in microseconds, is "latency". If messages come faster
+than they can be printed, some are missed; standard error says how many.`,
 		Example: `  kdbus monitor --user
   kdbus monitor --user --latency org.freedesktop.locale1
   kdbus monitor --user --match "type='signal'" --json=short | jq .member`,

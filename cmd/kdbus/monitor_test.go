@@ -66,9 +66,10 @@ func TestFlagsBeforeTheVerb(t *testing.T) {
 		{"--match list monitor", "monitor --match list"},
 		{"-q -- call a / b c", "call -q -- a / b c"},
 		{"list --user", "list --user"},
-		{"--user", "--user"},
+		{"--user", "list --user"},
+		{"--address=x --no-legend", "list --address=x --no-legend"},
+		{"--help", "--help"},
 		{"--version", "--version"},
-		{"--user daemon", "--user daemon"},
 	} {
 		if got := strings.Join(verbFirst(newRootCommand(), strings.Fields(test.args)), " "); got != test.want {
 			t.Errorf("%s becomes %s, want %s", test.args, got, test.want)
