@@ -33,11 +33,18 @@ func (p *peer) MaxFDs() int { return p.server.limits.MaxMessageFDs }
 
 // Frame implements transport.Protocol.
 func (p *peer) Frame(raw []byte, owned bool, free func()) error {
+	if len(raw) > longMessage {
+		p.TakeLong()
+	}
 	s := scratches.Get().(*scratch)
 	err := p.message(s, raw, owned, free)
 	scratches.Put(s)
 	return err
 }
+
+// longMessage is the size from which validating a message, of many small values at worst, is more
+// than others should wait for, in bytes: some milliseconds.
+const longMessage = 2 << 20
 
 // Encode implements transport.Protocol.
 func (p *peer) Encode(e *transport.Encoding, m *bus.Message) {

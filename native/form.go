@@ -83,6 +83,7 @@ func (m *message) read() *form {
 	if len(m.extra.Memfds) == 0 {
 		f.err = f.parse(m)
 	} else {
+		m.conn.peer.TakeLong() // there is no knowing where the pages are, and how many
 		f.err = guard(func() error { return f.parse(m) })
 		f.relieve()
 	}

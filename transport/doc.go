@@ -19,6 +19,10 @@
 // each of which writes by itself, in that same goroutine, as much as its socket takes. What does
 // not fit waits for the poller to find space.
 //
+// There are few workers, so a frame must not keep one for long. Who handles one that might, because it
+// is large or because its sender can delay what has to be read, says so by [Peer.TakeLong]: then another
+// goroutine becomes the worker.
+//
 // # Who sent it
 //
 // The kernel tells with every read who sent those bytes, if it was asked to beforehand

@@ -63,8 +63,8 @@ func (p *Peer) PIDFD() (fd int, ok bool) {
 // ConnectData returns what can be known of the process that connected. It is for the Protocol, in
 // Frame.
 func (p *Peer) ConnectData(want meta.Kinds) meta.Data {
-	if p.sender.atWorker {
-		want &^= meta.KindCmdline
+	if want&meta.KindCmdline != 0 {
+		p.TakeLong()
 	}
 	return p.connectData(want)
 }
@@ -87,10 +87,9 @@ func (p *Peer) connectData(want meta.Kinds) meta.Data {
 
 // sender is who sent the bytes of the present batch.
 type sender struct {
-	wanted   atomic.Uint64 // meta.Kinds that somebody may want to know
-	passing  sync.Mutex    // guards asking the kernel for it
-	asked    bool          // the kernel is asked
-	atWorker bool          // the goroutine is one that others need too
+	wanted  atomic.Uint64 // meta.Kinds that somebody may want to know
+	passing sync.Mutex    // guards asking the kernel for it
+	asked   bool          // the kernel is asked
 
 	now   meta.Sender // of the last read
 	mixed bool        // the frame at hand came in several reads, of different senders
@@ -132,14 +131,14 @@ func (s *sender) done() { s.now.Close() }
 func (p *Peer) Collect(want meta.Kinds) meta.Data {
 	s := &p.sender
 	want &= meta.ProcessKinds
-	if s.atWorker {
-		want &^= meta.KindCmdline // which can make us wait, and here others with us
-	}
 	if want == 0 || !s.now.Known || s.mixed {
 		return meta.Data{}
 	}
 	if want&^s.collected != 0 {
 		s.collected |= want
+		if s.collected&meta.KindCmdline != 0 {
+			p.TakeLong()
+		}
 		look := p.beginLook(s.collected)
 		s.data = s.now.Collect(look)
 		p.endLook(look)
@@ -177,15 +176,6 @@ func (p *Peer) endLook(look meta.Kinds) {
 	if s.looks[p.creds.UID]--; s.looks[p.creds.UID] == 0 {
 		delete(s.looks, p.creds.UID)
 	}
-}
-
-// mayWait reports whether handling what the peer sent may have to wait for the peer's process, so
-// that it has to be done by a goroutine of its own.
-func (p *Peer) mayWait() bool {
-	if p.conn == nil { // a native peer is looked at when it joins
-		return p.native || p.auth != nil && p.auth.native
-	}
-	return meta.Kinds(p.sender.wanted.Load())&meta.KindCmdline != 0
 }
 
 // Wanted implements bus.Receiver: it begins to ask the kernel who sends. It does not cease to, as who

@@ -112,7 +112,7 @@ func (l *listener) end(err error) {
 }
 
 // ready implements socket.
-func (l *listener) ready(events uint32) (started bool) {
+func (l *listener) ready(events uint32, _ *worker) (started bool) {
 	l.busy.RLock()
 	defer l.busy.RUnlock()
 	if l.closed {

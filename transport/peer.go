@@ -25,6 +25,7 @@ type Peer struct {
 	fd     int
 	users  atomic.Int32 // of fd: the reader and whoever writes
 	turn   turn
+	worker *worker // who has the turn, if that is one
 
 	creds    meta.Creds
 	known    bool        // creds are the peer's: it is not anonymous
@@ -176,7 +177,7 @@ func (p *Peer) expectJoin() {
 }
 
 // ready implements socket.
-func (p *Peer) ready(events uint32) (started bool) {
+func (p *Peer) ready(events uint32, by *worker) (started bool) {
 	if events&(unix.EPOLLOUT|hungUp) != 0 {
 		started = p.writable()
 	}
@@ -187,17 +188,26 @@ func (p *Peer) ready(events uint32) (started bool) {
 	if events&(unix.EPOLLIN|hungUp) == 0 || !p.turn.take(news) {
 		return started
 	}
-	p.sender.atWorker = !p.mayWait()
-	if p.sender.atWorker && p.read(readsPerTurn) {
+	p.worker = by
+	if p.read(readsPerTurn) {
 		return started
 	}
 	go func() {
-		p.sender.atWorker = false
+		p.worker = nil
 		for !p.read(readsPerTurn) {
 			runtime.Gosched()
 		}
 	}()
 	return true
+}
+
+// TakeLong says that what follows may take long, or wait for something that a peer can delay. If the
+// goroutine is one that others need, too, another takes its place. It is for the Protocol, in Frame.
+func (p *Peer) TakeLong() {
+	if p.worker != nil {
+		p.worker.leave()
+		p.worker = nil
+	}
 }
 
 // read reads and handles frames while there are some, up to budget batches. It returns true when it

@@ -25,15 +25,18 @@ type poller struct {
 	epoll int
 	stop  int // an eventfd: readable means that the workers should end
 
+	workers sync.WaitGroup
+
 	mu      sync.RWMutex
 	lastID  uint64
 	sockets map[uint64]socket
 }
 
 // socket is what is watched. ready is called with the events that have happened, by several workers
-// at once, and returns true if it has started a goroutine.
+// at once, and returns true if it has started a goroutine. What it does may take long if the worker
+// leaves before.
 type socket interface {
-	ready(events uint32) (started bool)
+	ready(events uint32, by *worker) (started bool)
 }
 
 const (
@@ -73,11 +76,10 @@ func (w *poller) close() {
 
 // run starts the workers and returns when they have ended, after halt.
 func (w *poller) run() {
-	var workers sync.WaitGroup
 	for range max(runtime.GOMAXPROCS(0)/2, 1) {
-		workers.Go(w.work)
+		w.workers.Go((&worker{poller: w}).work)
 	}
-	workers.Wait()
+	w.workers.Wait()
 }
 
 // halt ends the workers.
@@ -85,27 +87,55 @@ func (w *poller) halt() {
 	unix.Write(w.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
-func (w *poller) work() {
-	var events [eventsPerWait]unix.EpollEvent
-	for {
-		n, err := unix.EpollWait(w.epoll, events[:], -1)
+// worker waits for sockets and handles their events.
+type worker struct {
+	poller *poller
+	events [eventsPerWait]unix.EpollEvent
+	rest   []unix.EpollEvent // that have happened and are not handled yet
+	left   bool              // another has taken its place
+}
+
+func (w *worker) work() {
+	for w.handle() {
+		n, err := unix.EpollWait(w.poller.epoll, w.events[:], -1)
 		if err != nil && err != syscall.EINTR {
 			panic(fmt.Sprintf("transport: epoll_wait: %v", err)) // none of its errors can happen here
 		}
-		started := false
-		for i := range max(n, 0) {
-			id := uint64(uint32(events[i].Fd)) | uint64(uint32(events[i].Pad))<<32
-			if id == 0 {
-				return
-			}
-			if s := w.lookup(id); s != nil {
-				started = s.ready(events[i].Events) || started
-			}
+		w.rest = w.events[:max(n, 0)]
+	}
+}
+
+// handle handles the events in w.rest. It returns false if the worker is to end.
+func (w *worker) handle() bool {
+	started := false
+	for len(w.rest) > 0 {
+		e := &w.rest[0]
+		w.rest = w.rest[1:]
+		id := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+		if id == 0 {
+			return false
 		}
-		if started {
-			runtime.Gosched() // the next wait would keep the processor from the goroutine just started
+		if s := w.poller.lookup(id); s != nil {
+			started = s.ready(e.Events, w) || started
+		}
+		if w.left {
+			return false
 		}
 	}
+	if started {
+		runtime.Gosched() // the next wait would keep the processor from the goroutine just started
+	}
+	return true
+}
+
+// leave has another worker take over, since the goroutine goes on to what may take long. It ends
+// when that is done.
+func (w *worker) leave() {
+	w.left = true
+	next := &worker{poller: w.poller}
+	next.rest = next.events[:copy(next.events[:], w.rest)]
+	w.rest = nil
+	w.poller.workers.Go(next.work)
 }
 
 func (w *poller) lookup(id uint64) socket {
