@@ -7,6 +7,7 @@
 //   - suites: test suites of others, pointed at the bus.
 //   - driver: the same scripted exchanges with dbus-daemon and with the bus under test, whose
 //     transcripts must be the same.
+//   - command: what kdbus prints, compared with busctl.
 //   - faults: what hostile, dead and numerous clients do to the bus, seen from outside.
 //   - internal/testbus starts the buses, internal/peer is a client without manners.
 //
