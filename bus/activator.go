@@ -55,19 +55,6 @@ func (m *Message) via(n *name) {
 	m.Extra.via = n
 }
 
-// DequeueHeld is [Conn.Dequeue] for what an activator holds for others, should it want to take it
-// itself.
-func (c *Conn) DequeueHeld(dst []*Message) []*Message {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	q := &c.queue
-	n := min(len(q.held), cap(dst)-len(dst))
-	dst = append(dst, q.held[:n]...)
-	q.held = slices.Delete(q.held, 0, n)
-	q.news = q.news && len(q.held) > 0
-	return dst
-}
-
 // moveMessages moves what is queued at from and was sent to the name n to the queue of to, in order,
 // and the calls among it become calls of to. What finds no space there is lost: callers are told,
 // and to, by its count of dropped messages. Bus.mu is held for writing.

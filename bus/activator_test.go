@@ -265,28 +265,6 @@ func TestCallsThatTheOwnerCannotTakeEnd(t *testing.T) {
 	}
 }
 
-func TestActivatorTakesForItselfWhatItHolds(t *testing.T) {
-	b := newBus(t)
-	client := b.connect()
-	a := b.connect(native, activator(example))
-	for _, text := range []string{"one", "two", "three"} {
-		client.mustPost(toName(example, text))
-	}
-	var got []string
-	for batch := a.DequeueHeld(make([]*bus.Message, 0, 2)); len(batch) > 0; batch = a.DequeueHeld(make([]*bus.Message, 0, 2)) {
-		for _, m := range batch {
-			got = append(got, describe(m))
-		}
-		a.Delivered(batch)
-	}
-	if diff := cmp.Diff([]string{"1: one", "1: two", "1: three"}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if s := a.QueueStats(); s.Held != 0 || s.Bytes != 0 {
-		t.Errorf("%+v", s)
-	}
-}
-
 // Whatever owners come and go, every message to the name is taken by one of them, once; those of one client in the order sent.
 func TestNoMessageToAnActivatedNameIsLost(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

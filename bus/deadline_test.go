@@ -137,7 +137,7 @@ func TestEveryCallEndsOnceAndInTime(t *testing.T) {
 			var cookie uint64
 			pick := func(t *rapid.T) uint64 {
 				if len(deadlines) == 0 {
-					t.Skip("nobody waits")
+					return 0 // nobody waits
 				}
 				var waiting []uint64
 				for c := range deadlines {
@@ -157,6 +157,9 @@ func TestEveryCallEndsOnceAndInTime(t *testing.T) {
 				},
 				"answer": func(t *rapid.T) {
 					c := pick(t)
+					if c == 0 {
+						return
+					}
 					if err := callee.post(reply(caller.ID(), c)); err == nil {
 						delete(deadlines, c)
 					} else if due := deadlines[c]; due == 0 || due > b.Monotonic() {
@@ -165,6 +168,9 @@ func TestEveryCallEndsOnceAndInTime(t *testing.T) {
 				},
 				"cancel": func(t *rapid.T) {
 					c := pick(t)
+					if c == 0 {
+						return
+					}
 					if due := deadlines[c]; caller.CancelCall(c) {
 						delete(deadlines, c)
 					} else if due == 0 || due > b.Monotonic() {

@@ -143,14 +143,6 @@ func (c *Conn) Info(want meta.Kinds) meta.Data {
 	return data
 }
 
-// OwnedNames returns the well-known names that c owns now, with their flags, those that it asked
-// for first before the others.
-func (c *Conn) OwnedNames() []meta.OwnedName {
-	c.bus.mu.RLock()
-	defer c.bus.mu.RUnlock()
-	return c.ownedNames()
-}
-
 func (c *Conn) ownedNames() (names []meta.OwnedName) {
 	for _, n := range c.claims {
 		if n.primary() == c {

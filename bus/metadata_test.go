@@ -124,8 +124,8 @@ func TestKindsThatTheBusKnows(t *testing.T) {
 	if diff := cmp.Diff(want, m.Meta); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(want.Names, sender.OwnedNames()); diff != "" {
-		t.Errorf("OwnedNames (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want.Names, sender.Info(meta.KindNames).Names); diff != "" {
+		t.Errorf("names (-want +got):\n%s", diff)
 	}
 	receiver.Delivered([]*bus.Message{m})
 }

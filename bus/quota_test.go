@@ -332,7 +332,7 @@ func (q *quotaTest) dequeue(t *rapid.T) {
 
 func (q *quotaTest) deliver(t *rapid.T) {
 	if len(q.batches) == 0 {
-		t.Skip("nothing was taken")
+		return // nothing was taken
 	}
 	batch := q.batches[0]
 	q.batches = q.batches[1:]

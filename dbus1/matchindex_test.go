@@ -180,7 +180,7 @@ func TestMatchIndexFindsWhatAskingEveryRuleFinds(t *testing.T) {
 					var want []string
 					for _, r := range model.subs[c] {
 						want = append(want, r.String())
-						if r.Eavesdrops() {
+						if r.eavesdrop {
 							eavesdroppers++
 						}
 					}

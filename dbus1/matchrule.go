@@ -356,9 +356,6 @@ func (r *MatchRule) Equal(other *MatchRule) bool {
 		slices.Equal(r.args, other.args)
 }
 
-// Eavesdrops reports whether the rule asks for unicasts meant for others.
-func (r *MatchRule) Eavesdrops() bool { return r.eavesdrop }
-
 // forMonitor returns the rule as BecomeMonitor means it: a monitor eavesdrops,
 // whatever its rules say.
 func (r *MatchRule) forMonitor() *MatchRule {
