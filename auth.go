@@ -79,55 +79,55 @@ const maxAuthLine = 16 << 10
 // authenticate goes through the authentication of D-Bus up to BEGIN, with the mechanism
 // EXTERNAL (specification, "Authentication Protocol"). It asks for file descriptors, and for the
 // native protocol if it shall: other buses answer with an error, and stay with D-Bus 1. The guid
-// is that of the address, or empty.
+// is that of the address, or empty; id is that of the server.
 //
 // The identity is left to the server, which knows it from the socket: a number could mean
 // another user where it is in another user namespace.
-func authenticate(s *socket, guid string, askNative bool) (native bool, err error) {
+func authenticate(s *socket, guid string, askNative bool) (native bool, id string, err error) {
 	a := &authConversation{socket: s}
 	if err := a.write("\x00AUTH EXTERNAL\r\nDATA\r\n"); err != nil {
-		return false, err
+		return false, "", err
 	}
 	line, err := a.line()
 	if err == nil && line == "DATA" {
 		line, err = a.line()
 	}
 	if err != nil {
-		return false, err
+		return false, "", err
 	}
 	got, ok := strings.CutPrefix(line, "OK ")
 	if !ok {
-		return false, fmt.Errorf("the bus does not let user %d in: it answered %q to AUTH EXTERNAL", os.Geteuid(), line)
+		return false, "", fmt.Errorf("the bus does not let user %d in: it answered %q to AUTH EXTERNAL", os.Geteuid(), line)
 	}
 	if raw, err := hex.DecodeString(got); err != nil || len(raw) != 16 {
-		return false, fmt.Errorf("what listens there is no D-Bus server: it calls itself %q", got)
+		return false, "", fmt.Errorf("what listens there is no D-Bus server: it calls itself %q", got)
 	}
 	if guid != "" && !strings.EqualFold(guid, got) {
-		return false, fmt.Errorf("another bus listens there: it is %s; the address is out of date", got)
+		return false, "", fmt.Errorf("another bus listens there: it is %s; the address is out of date", got)
 	}
 	ask := "NEGOTIATE_UNIX_FD\r\n"
 	if askNative {
 		ask += "NEGOTIATE_KDBUS 1\r\n"
 	}
 	if err := a.write(ask); err != nil {
-		return false, err
+		return false, "", err
 	}
 	if line, err = a.line(); err != nil {
-		return false, err
+		return false, "", err
 	}
 	if line != "AGREE_UNIX_FD" && !strings.HasPrefix(line, "ERROR") {
-		return false, fmt.Errorf("what listens there is no D-Bus server: it answered %q to NEGOTIATE_UNIX_FD", line)
+		return false, "", fmt.Errorf("what listens there is no D-Bus server: it answered %q to NEGOTIATE_UNIX_FD", line)
 	}
 	if askNative {
 		if line, err = a.line(); err != nil {
-			return false, err
+			return false, "", err
 		}
 		native = line == "AGREE_KDBUS 1"
 	}
 	if len(a.rest) > 0 {
-		return false, errors.New("the bus sent more than it was asked for while authenticating")
+		return false, "", errors.New("the bus sent more than it was asked for while authenticating")
 	}
-	return native, a.write("BEGIN\r\n")
+	return native, strings.ToLower(got), a.write("BEGIN\r\n")
 }
 
 // authConversation exchanges lines with the server.

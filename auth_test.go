@@ -64,9 +64,9 @@ func TestTheNativeProtocolIsAskedFor(t *testing.T) {
 		s, said := answering(t, map[string]string{
 			"AUTH EXTERNAL": "DATA", "DATA": "OK " + guid, "NEGOTIATE_UNIX_FD": "AGREE_UNIX_FD", "NEGOTIATE_KDBUS 1": test.answer,
 		})
-		native, err := authenticate(s, guid, test.ask)
-		if err != nil || native != test.want {
-			t.Errorf("%s: native is %v, %v", test.behaviour, native, err)
+		native, id, err := authenticate(s, guid, test.ask)
+		if err != nil || native != test.want || id != guid {
+			t.Errorf("%s: native is %v, the server %s, %v", test.behaviour, native, id, err)
 		}
 		asked, last := false, ""
 		for line := range said {
@@ -90,7 +90,7 @@ func TestWhatIsNoBusIsRefused(t *testing.T) {
 		{strings.Repeat("x", 2*maxAuthLine), "", "", "lines without end"},
 	} {
 		s, _ := answering(t, map[string]string{"AUTH EXTERNAL": test.auth, "DATA": test.data, "NEGOTIATE_UNIX_FD": test.fds})
-		if _, err := authenticate(s, guid, false); err == nil || !strings.Contains(err.Error(), test.want) {
+		if _, _, err := authenticate(s, guid, false); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%+v: the error is %v", test, err)
 		}
 		s.close()

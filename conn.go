@@ -22,6 +22,7 @@ type Conn struct {
 	transport transport
 	registry  registry
 	name      string
+	serverID  string
 	serial    atomic.Uint32
 	dropped   atomic.Uint64 // by the bus
 
@@ -59,6 +60,11 @@ func newConn(d *Dialer) *Conn {
 
 // Name returns the unique name of the connection, such as ":1.42".
 func (c *Conn) Name() string { return c.name }
+
+// ServerID returns the id of the server that the connection is to, 32 hexadecimal digits in lower
+// case: what the server called itself while authenticating, which is the guid of its address, if
+// that has one (specification, "UUIDs"). The bus has an id of its own, which it answers GetId with.
+func (c *Conn) ServerID() string { return c.serverID }
 
 // Native reports whether the connection speaks the native protocol; otherwise it is D-Bus 1. The
 // difference is metadata, cheap large messages, and that [Conn.Dropped] can count.

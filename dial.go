@@ -111,7 +111,7 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	native, err := d.negotiate(ctx, s, a.GUID())
+	native, id, err := d.negotiate(ctx, s, a.GUID())
 	if err != nil {
 		s.close()
 		return nil, err
@@ -132,6 +132,7 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 			return err
 		}
 	}
+	c.serverID = id
 	go c.read()
 	if err = join(); err != nil {
 		c.fail(ErrClosed)
@@ -141,14 +142,15 @@ func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) 
 	return c, nil
 }
 
-// negotiate authenticates, until ctx ends, and says whether the bus speaks the native protocol.
-func (d *Dialer) negotiate(ctx context.Context, s *socket, guid string) (native bool, err error) {
+// negotiate authenticates, until ctx ends, and says whether the bus speaks the native protocol, and
+// the id of the server.
+func (d *Dialer) negotiate(ctx context.Context, s *socket, guid string) (native bool, id string, err error) {
 	stop := context.AfterFunc(ctx, s.shutdown)
-	native, err = authenticate(s, guid, !d.DBus1 && os.Getenv("KDBUS") != "0" && !kernelSaysNo())
+	native, id, err = authenticate(s, guid, !d.DBus1 && os.Getenv("KDBUS") != "0" && !kernelSaysNo())
 	if !stop() && ctx.Err() != nil {
-		return false, ctx.Err()
+		return false, "", ctx.Err()
 	}
-	return native, err
+	return native, id, err
 }
 
 // kernelSaysNo reports whether the machine was started with kdbus=0.

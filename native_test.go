@@ -14,6 +14,7 @@ import (
 
 	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/kdbustest"
 )
 
@@ -32,6 +33,19 @@ func TestAConnectionIsNativeUnlessToldOtherwise(t *testing.T) {
 		t.Setenv("KDBUS", test.environment)
 		if got := dialWith(t, &test.dialer, address).Native(); got != test.want {
 			t.Errorf("%+v and KDBUS=%s: native is %v", test.dialer, test.environment, got)
+		}
+	}
+}
+
+func TestAConnectionKnowsTheIDOfTheServer(t *testing.T) {
+	listening, err := address.Parse(kdbustest.Start(t).Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := listening[0]
+	for _, dialer := range []kdbus.Dialer{{}, {DBus1: true}} {
+		if got := dialWith(t, &dialer, a.With("guid", "").String()).ServerID(); got != a.GUID() {
+			t.Errorf("the server at %s is %q", a, got)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/abi"
-	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
 	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/metadata"
 	"github.com/kdbus-go/kdbus/wire"
@@ -53,9 +52,7 @@ go over several lines. "n/a" is what there is none of.`,
 			}
 			defer conn.Close()
 			if len(args) == 0 {
-				if head, err = busHead(cmd.Context(), conn, bus); err != nil {
-					return err
-				}
+				head = busHead(conn, bus)
 				args = []string{busName}
 			}
 			if p, err = peerStatus(cmd.Context(), conn, args[0], bool(augment)); err != nil {
@@ -89,23 +86,13 @@ func processID(args []string) (pid uint64, ok bool) {
 }
 
 // busHead returns what is known of the bus itself.
-func busHead(ctx context.Context, conn *kdbus.Conn, bus *busFlags) ([][2]string, error) {
+func busHead(conn *kdbus.Conn, bus *busFlags) [][2]string {
 	addr, _ := bus.where()
-	id := ""
-	if list, err := address.Parse(addr); err == nil {
-		id = list[0].GUID()
-	}
-	if id == "" {
-		var err error
-		if id, err = kdbus.Call[string](ctx, conn.Object(busName, "/org/freedesktop/DBus"), busName+".GetId"); err != nil {
-			return nil, fmt.Errorf("cannot ask the bus who it is: %w", plain(err))
-		}
-	}
 	head := [][2]string{{"BusAddress", addr}}
 	if scope := bus.scope(); scope != "" {
 		head = append(head, [2]string{"BusScope", scope})
 	}
-	return append(head, [2]string{"BusID", id}), nil
+	return append(head, [2]string{"BusID", conn.ServerID()})
 }
 
 // peerStatus returns all that can be known of the owner of a name.
