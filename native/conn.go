@@ -14,9 +14,9 @@ type conn struct {
 	server *Server
 	peer   *transport.Peer
 	bus    *bus.Conn // nil before HELLO
+	brief  bool      // the peer takes brief frames
 	left   bool      // BYEBYE was said
 	calls  syncCalls
-	brief  bool // the peer takes brief frames
 
 	request request // the one being handled
 }

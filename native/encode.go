@@ -8,6 +8,7 @@ import (
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/transport"
+	"github.com/kdbus-go/kdbus/wire"
 )
 
 // Encode implements transport.Protocol.
@@ -57,9 +58,9 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 	switch {
 	case c.encodeBrief(e, &h, m, own, data):
 	case own == nil:
-		encodePlain(e, &h, m, m.Payload, data, kinds)
+		encodePlain(e, &h, m, c.addressed(m), m.Payload, data, kinds)
 	case own.frame == nil:
-		encodePlain(e, &h, m, [][]byte{own.segments[0].Bytes}, data, kinds)
+		encodePlain(e, &h, m, "", [][]byte{own.segments[0].Bytes}, data, kinds)
 	default:
 		own.encode(e, &h, data, kinds)
 	}
@@ -162,9 +163,22 @@ func appendMetadata(dst []byte, data *meta.Data, kinds meta.Kinds) []byte {
 // never is when the reply to a call of D-Bus 1 comes too late.
 const never = math.MaxUint64
 
-// encodePlain encodes a message that is there as D-Bus has it only, with this payload: of a D-Bus 1 peer,
-// of the driver, or from a brief frame.
-func encodePlain(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, pieces [][]byte, data *meta.Data, kinds meta.Kinds) {
+// addressed returns the name that the D-Bus 1 peer who sent m has addressed it by, which monitors are
+// told. Others know that it is for them, and need not wait until the header has been read.
+func (c *conn) addressed(m *bus.Message) string {
+	if m.Dst != bus.ToName || c.bus.Flags()&bus.FlagMonitor == 0 || len(m.Payload) == 0 {
+		return ""
+	}
+	var header wire.Header
+	if _, err := header.Parse(m.Payload[0]); err != nil {
+		return ""
+	}
+	return header.Destination
+}
+
+// encodePlain encodes a message that is there as D-Bus has it only, to this name, with this payload: of a
+// D-Bus 1 peer, of the driver, or from a brief frame.
+func encodePlain(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, name string, pieces [][]byte, data *meta.Data, kinds meta.Kinds) {
 	size := 0
 	for _, p := range pieces {
 		size += len(p)
@@ -180,6 +194,7 @@ func encodePlain(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, piec
 			Flags:       abi.MsgFlags(m.Flags),
 			Priority:    m.Priority(),
 			DstID:       uint64(m.Dst),
+			DstName:     name,
 			SrcID:       uint64(m.Src),
 			PayloadType: abi.PayloadDBus,
 			Cookie:      m.Cookie,
@@ -197,7 +212,11 @@ func encodePlain(e *transport.Encoding, h *abi.FrameHeader, m *bus.Message, piec
 		dst = padTo8(dst, start+abi.FrameHeaderSize)
 		dst = appendMetadata(dst, data, kinds)
 		kmsg := dst[start+abi.FrameHeaderSize:]
-		putU64(kmsg[sizeKmsg+offVecAddr:], uint64(len(kmsg))) // the payload is the first item
+		vec := kmsg[sizeKmsg:] // the first item, unless the name is
+		if name != "" {
+			vec = vec[align8(int(u64(vec))):]
+		}
+		putU64(vec[offVecAddr:], uint64(len(kmsg)))
 		return end(dst, start, h, size)
 	})
 	e.Pieces(pieces)

@@ -144,6 +144,34 @@ func TestMessagesOfDBusPeersArrive(t *testing.T) {
 	}
 }
 
+// A D-Bus 1 peer says in the header which name it addresses. Monitors are told as of a native peer.
+func TestMonitorsAreToldWhichNameADBusPeerAddressed(t *testing.T) {
+	w := newWorld(t)
+	a := w.join()
+	monitor := w.join(func(h *abi.Hello) { h.Flags |= abi.HelloMonitor })
+	p := w.dbusPeer(0)
+	w.do(a, &abi.NameAcquire{Name: "org.example.A"})
+	m := &bus.Message{Dst: bus.ToName, DstName: "org.example.A", Cookie: 3, Payload: [][]byte{
+		dbus(t, wire.Header{Type: wire.TypeMethodCall, Serial: 3, Path: "/", Member: "M", Destination: "org.example.A"}),
+	}}
+	if err := p.Send(m); err != nil {
+		t.Fatal(err)
+	}
+	p.Flush()
+	m.Release()
+	if got := w.recv(a); got.DstName != "" || got.Cookie != 3 {
+		t.Errorf("the receiver got %+v", got.Message)
+	}
+	for {
+		if got := w.recv(monitor); got.Notification.Type == 0 {
+			if got.DstName != "org.example.A" || got.DstID != abi.DstIDName {
+				t.Errorf("the monitor got %+v", got.Message)
+			}
+			return
+		}
+	}
+}
+
 func dup(t testing.TB, fd int) int {
 	t.Helper()
 	fd, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
