@@ -80,8 +80,9 @@ type Config struct {
 	// MachineID is the answer to org.freedesktop.DBus.Peer.GetMachineId, 32 hexadecimal digits; ""
 	// if unknown.
 	MachineID string
-	// AllowUser decides who may connect. Nil admits the user of this process and root.
-	AllowUser func(uid uint32) bool
+	// AllowUser decides who may connect, see [transport.Config]. Nil admits the user of this process and
+	// root.
+	AllowUser func(uid uint32, groups []uint32) error
 	// AllowAnonymous lets peers in that do not say who they are.
 	AllowAnonymous bool
 	Limits         Limits

@@ -1,8 +1,10 @@
 package dbus1_test
 
 import (
+	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -156,9 +158,16 @@ func TestHelloComesFirst(t *testing.T) {
 
 // TestUsersWhoMayNotConnect are disconnected.
 func TestUsersWhoMayNotConnect(t *testing.T) {
-	asked := make(chan uint32, 1)
+	type question struct {
+		uid    uint32
+		groups []uint32
+	}
+	asked := make(chan question, 1)
 	s := startServer(t, func(c *dbus1.Config) {
-		c.AllowUser = func(uid uint32) bool { asked <- uid; return false }
+		c.AllowUser = func(uid uint32, groups []uint32) error {
+			asked <- question{uid, groups}
+			return errors.New("as the test says")
+		}
 	})
 	c, err := s.dial()
 	if err != nil {
@@ -171,10 +180,14 @@ func TestUsersWhoMayNotConnect(t *testing.T) {
 	if err := c.disconnected(); err != nil {
 		t.Error(err)
 	}
-	if uid := <-asked; uid != uint32(os.Getuid()) {
-		t.Errorf("it was asked whether user %d may connect, not user %d", uid, os.Getuid())
+	q := <-asked
+	if q.uid != uint32(os.Getuid()) {
+		t.Errorf("it was asked whether user %d may connect, not user %d", q.uid, os.Getuid())
 	}
-	eventually(t, "the log says why", func() bool { return s.log.has("disconnecting", "may not use this bus") })
+	if !slices.Contains(q.groups, uint32(os.Getegid())) {
+		t.Errorf("it was asked about the groups %d, without %d, the primary one", q.groups, os.Getegid())
+	}
+	eventually(t, "the log says why", func() bool { return s.log.has("disconnecting", "may not use this bus: as the test says") })
 }
 
 // TestAnonymousPeers are let in where that is allowed, and are nobody.
@@ -197,7 +210,7 @@ func TestAnonymousPeers(t *testing.T) {
 	t.Run("allowed", func(t *testing.T) {
 		s := startServer(t, func(c *dbus1.Config) {
 			c.AllowAnonymous = true
-			c.AllowUser = func(uint32) bool { return false }
+			c.AllowUser = func(uint32, []uint32) error { return errors.New("nobody") }
 		})
 		c, err := s.dial()
 		if err != nil {

@@ -302,8 +302,8 @@ func (p *Peer) authenticate(in []byte) (int, error) {
 		p.takesFDs, p.native = p.auth.unixFD, p.auth.native
 		p.known = !p.auth.identity.Anonymous
 		p.auth = nil
-		if p.known && !p.server.config.AllowUser(p.creds.UID) {
-			return n, fmt.Errorf("user %d may not use this bus", p.creds.UID)
+		if err := p.admit(); err != nil {
+			return n, err
 		}
 		if p.native {
 			p.protocol = p.server.config.Native(p)
@@ -312,4 +312,16 @@ func (p *Peer) authenticate(in []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// admit asks whether the peer, which has proved who it is, may connect.
+func (p *Peer) admit() error {
+	if !p.known {
+		return nil
+	}
+	groups, _ := p.Groups()
+	if err := p.server.config.AllowUser(p.creds.UID, groups); err != nil {
+		return fmt.Errorf("user %d may not use this bus: %w", p.creds.UID, err)
+	}
+	return nil
 }

@@ -50,8 +50,11 @@ type Config struct {
 	// Log gets what an administrator should know, rate-limited where peers could flood it. Nil
 	// discards.
 	Log *slog.Logger
-	// AllowUser decides who may connect. Nil admits the user of this process and root.
-	AllowUser func(uid uint32) bool
+	// AllowUser decides who may connect: nil, or why not, for the log. It is asked once a peer has
+	// proved who it is, unless that is nobody. groups are those of the peer, the primary one
+	// included, or nil if they cannot be known; it may keep the slice. It is called by a goroutine that others need,
+	// too, so it must not wait. Nil admits the user of this process and root.
+	AllowUser func(uid uint32, groups []uint32) error
 	// AllowAnonymous lets peers in that do not say who they are.
 	AllowAnonymous bool
 	Limits         Limits
@@ -99,10 +102,18 @@ func NewServer(config Config) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if s.config.AllowUser == nil {
-		s.config.AllowUser = func(uid uint32) bool { return uid == s.uid || uid == 0 }
+		s.config.AllowUser = s.allowOwn
 	}
 	s.working.Go(poller.run)
 	return s, nil
+}
+
+// allowOwn admits the user of this process and root.
+func (s *Server) allowOwn(uid uint32, _ []uint32) error {
+	if uid != s.uid && uid != 0 {
+		return fmt.Errorf("only user %d, who runs it, and root may", s.uid)
+	}
+	return nil
 }
 
 // ServeConn serves one socket that is already connected, and returns. c is closed; the server has a
