@@ -81,13 +81,13 @@ func (c *Conn) extract(n *name) (found []*Message) {
 	q.messages, q.head, q.ranked, q.held, q.news = nil, 0, nil, nil, false
 	for _, m := range all {
 		switch {
-		case m.Extra == nil:
+		case !m.special:
 			q.append(m)
 		case m.Extra.via == n:
 			found = append(found, m)
 			q.ledger.release(m)
 		default:
-			q.addExtra(m, c.flags&FlagActivator != 0)
+			q.addSpecial(m, c.flags&FlagActivator != 0)
 		}
 	}
 	slices.SortStableFunc(found, func(a, b *Message) int { return cmp.Compare(a.Sequence, b.Sequence) })

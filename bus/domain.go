@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -56,6 +57,13 @@ func (d *Domain) leave(uid uint32) {
 	if d.users[uid]--; d.users[uid] == 0 {
 		delete(d.users, uid)
 	}
+}
+
+// userConns returns how many connections each user has who has some.
+func (d *Domain) userConns() map[uint32]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.users)
 }
 
 // UserConns returns how many connections the user uid has now.

@@ -84,6 +84,8 @@ type Message struct {
 	// Answer marks a front-end's own answer to its peer, whose Payload is what will be written. It
 	// takes its turn in the queue, and that is all: it has no number and monitors do not see it.
 	Answer bool
+	// special: Extra has something that queues and their accounts look at, a priority, memfds or via
+	special bool
 
 	refs atomic.Int32 // further references; the first one is not counted
 	uid  uint32       // whose quota it is counted on: a notification on that of whoever caused it
@@ -203,9 +205,12 @@ func (m *Message) Release() {
 // many empty messages can take.
 const overhead = 128
 
-// account works out the size of the message, once, before it is queued anywhere. What is there in
-// two forms counts once: most of the bytes are the same.
+// account works out the size of the message, and whether it is special, once, before it is queued
+// anywhere. What is there in two forms counts once: most of the bytes are the same.
 func (m *Message) account() {
+	if e := m.Extra; e != nil {
+		m.special = e.Priority != 0 || e.via != nil || len(e.Memfds) > 0
+	}
 	payload, segments := 0, 0
 	for _, p := range m.Payload {
 		payload += len(p)

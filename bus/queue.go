@@ -25,15 +25,15 @@ type Receiver interface {
 type queue struct {
 	woken    bool // a Wake is due or under way
 	closed   bool
-	messages []*Message // of priority 0
-	head     int        // the next of them to take
-	ranked   *ranked    // those of other priorities; nil if there are none
-	ledger   ledger
-	held     []*Message    // for whoever takes the name over, at an activator
-	dropped  uint64        // broadcasts and signals lost for lack of space
-	untold   atomic.Uint64 // the part of dropped that TakeDropped has not returned yet; read without the lock
 	noted    bool          // there was a MessagesDropped for all of untold
 	news     bool          // something was held since the last MessagesHeld
+	untold   atomic.Uint64 // the part of dropped that TakeDropped has not returned yet; read without the lock
+	messages []*Message    // of priority 0
+	head     int           // the next of them to take
+	ranked   *ranked       // those of other priorities; nil if there are none
+	ledger   ledger
+	held     []*Message // for whoever takes the name over, at an activator
+	dropped  uint64     // broadcasts and signals lost for lack of space
 }
 
 // how says what becomes of a message that finds no space.
@@ -71,17 +71,17 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 	if how != copied {
 		m.retain(1)
 	}
-	if m.Extra == nil {
-		q.append(m)
+	if m.special {
+		q.addSpecial(m, dst.flags&FlagActivator != 0)
 	} else {
-		q.addExtra(m, dst.flags&FlagActivator != 0)
+		q.append(m)
 	}
 	c.touch(dst)
 	return nil
 }
 
-// addExtra puts m, which has an Extra, where it belongs.
-func (q *queue) addExtra(m *Message, activator bool) {
+// addSpecial puts m, which is special, where it belongs.
+func (q *queue) addSpecial(m *Message, activator bool) {
 	switch {
 	case activator && m.Extra.via != nil:
 		q.held = append(q.held, m)

@@ -61,7 +61,7 @@ func (l *ledger) add(u *usage, m *Message) {
 	u.bytes += size
 	u.msgs++
 	u.fds += fds
-	if m.Extra != nil {
+	if m.special {
 		u.memfds += uint32(len(m.Extra.Memfds))
 	}
 	l.fds += fds
@@ -73,8 +73,11 @@ func (l *ledger) add(u *usage, m *Message) {
 func (l *ledger) check(u *usage, q *Quota, m *Message) error {
 	size, fds := m.Size(), len(m.FDs)
 	if q.Fair {
-		if err := l.checkFair(u, q.Bytes/2, size); err != nil {
-			return err
+		half := q.Bytes / 2
+		if 3*(l.total+size) > half { // less is within anybody's share
+			if err := l.checkFair(u, half, size); err != nil {
+				return err
+			}
 		}
 	} else if u.bytes >= q.Bytes {
 		return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue (limit %d)", u.uid, u.bytes, q.Bytes)
@@ -86,7 +89,7 @@ func (l *ledger) check(u *usage, q *Quota, m *Message) error {
 	if fds > 0 && u.fds+fds > q.FDs {
 		return errorf(ErrTooManyFDs, "user %d already has %d file descriptors in the receiver's queue (limit %d)", u.uid, u.fds, q.FDs)
 	}
-	if m.Extra != nil && len(m.Extra.Memfds) > 0 {
+	if m.special && len(m.Extra.Memfds) > 0 {
 		return u.checkMemfds(q, len(m.Extra.Memfds))
 	}
 	return nil
@@ -124,11 +127,91 @@ func (u *usage) checkMemfds(q *Quota, memfds int) error {
 	return nil
 }
 
+// limit returns how many bytes a user may hold, as check sees it.
+func (l *ledger) limit(u *usage, q *Quota) int {
+	if !q.Fair {
+		return q.Bytes
+	}
+	free := q.Bytes/2 - l.total + u.bytes
+	for i := range l.users {
+		if l.users[i].uid == busUID {
+			free += l.users[i].bytes
+		}
+	}
+	return max(free/3, 0)
+}
+
+// A QueueShare is what one user holds of a receive queue, by the messages that it sent.
+type QueueShare struct {
+	UID                          uint32
+	Messages, Bytes, FDs, Memfds int
+	MaxBytes                     int // what it may hold: with [Quota.Fair], as things are now
+}
+
+// QueueShares returns what users hold of the receive queue, in no order. The bus's own answers to the
+// peer are no user's.
+func (c *Conn) QueueShares() []QueueShare {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &c.queue.ledger
+	shares := make([]QueueShare, 0, len(l.users))
+	for i := range l.users {
+		u := &l.users[i]
+		if u.uid != busUID {
+			shares = append(shares, QueueShare{UID: u.uid, Messages: u.msgs, Bytes: u.bytes, FDs: u.fds, Memfds: int(u.memfds),
+				MaxBytes: l.limit(u, &c.limits.Quota)})
+		}
+	}
+	return shares
+}
+
+// UserStats is what one user has on a bus.
+type UserStats struct {
+	Conns, MaxConns      int // on all buses of the domain
+	Messages, Bytes, FDs int // that the user sent and that wait for their receivers on this bus
+	FullestPercent       int // how much of its share in one receiver's queue it holds, where that is most
+}
+
+// UserStats returns what each user has who has a connection, or messages that wait. It looks at
+// every connection.
+func (b *Bus) UserStats() map[uint32]UserStats {
+	users := make(map[uint32]UserStats)
+	for uid, n := range b.domain.userConns() {
+		users[uid] = UserStats{Conns: n}
+	}
+	for _, c := range b.Conns() {
+		for _, share := range c.QueueShares() {
+			u := users[share.UID]
+			u.Messages += share.Messages
+			u.Bytes += share.Bytes
+			u.FDs += share.FDs
+			u.FullestPercent = max(u.FullestPercent, share.Percent())
+			users[share.UID] = u
+		}
+	}
+	for uid, u := range users {
+		u.MaxConns = b.domain.config.MaxConnsPerUser
+		users[uid] = u
+	}
+	return users
+}
+
+// Percent returns how much of what it may hold the user holds.
+func (s QueueShare) Percent() int {
+	switch {
+	case s.Bytes == 0:
+		return 0
+	case s.MaxBytes == 0:
+		return 100
+	}
+	return int(100 * int64(s.Bytes) / int64(s.MaxBytes))
+}
+
 // release takes a message off the books.
 func (l *ledger) release(m *Message) {
 	size, fds := m.Size(), len(m.FDs)
 	u := l.entry(m.uid)
-	if m.Extra != nil {
+	if m.special {
 		u.memfds -= uint32(len(m.Extra.Memfds))
 	}
 	u.bytes -= size
