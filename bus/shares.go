@@ -1,0 +1,72 @@
+package bus
+
+// Who holds how much of what is limited: for administrators, who want to know who filled a queue.
+
+// A QueueShare is what one user holds of a receive queue, by the messages that it sent.
+type QueueShare struct {
+	UID                          uint32
+	Messages, Bytes, FDs, Memfds int
+	MaxBytes                     int // what it may hold: with [Quota.Fair], as things are now
+}
+
+// Percent returns how much of what it may hold the user holds.
+func (s QueueShare) Percent() int {
+	switch {
+	case s.Bytes == 0:
+		return 0
+	case s.MaxBytes == 0:
+		return 100
+	}
+	return int(100 * int64(s.Bytes) / int64(s.MaxBytes))
+}
+
+// QueueShares returns what users hold of the receive queue, in no order. The bus's own answers to the
+// peer are no user's.
+func (c *Conn) QueueShares() []QueueShare {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &c.queue.ledger
+	shares := make([]QueueShare, 0, len(l.users))
+	for i := range l.users {
+		u := &l.users[i]
+		if u.uid != busUID {
+			shares = append(shares, QueueShare{UID: u.uid, Messages: u.msgs, Bytes: u.bytes, FDs: u.fds, Memfds: int(u.memfds),
+				MaxBytes: l.limit(u, &c.limits.Quota)})
+		}
+	}
+	return shares
+}
+
+// UserStats is what one user has on a bus.
+type UserStats struct {
+	Conns, MaxConns      int // on all buses of the domain
+	Messages, Bytes, FDs int // that the user sent and that wait for their receivers on this bus
+	FullestPercent       int // how much of its share in one receiver's queue it holds, where that is most
+}
+
+// UserStats returns what each user has who has a connection, or messages that wait. It looks at
+// every connection.
+func (b *Bus) UserStats() map[uint32]UserStats {
+	users := make(map[uint32]UserStats)
+	for uid, n := range b.domain.userConns() {
+		users[uid] = UserStats{Conns: n}
+	}
+	for _, c := range b.Conns() {
+		for _, share := range c.QueueShares() {
+			u := users[share.UID]
+			u.Messages += share.Messages
+			u.Bytes += share.Bytes
+			u.FDs += share.FDs
+			u.FullestPercent = max(u.FullestPercent, share.Percent())
+			users[share.UID] = u
+		}
+	}
+	for uid, u := range users {
+		u.MaxConns = b.domain.config.MaxConnsPerUser
+		users[uid] = u
+	}
+	return users
+}
+
+// Limits returns what the connection may have and hold.
+func (c *Conn) Limits() Limits { return *c.limits }
