@@ -1,6 +1,7 @@
 package dbus1_test
 
 import (
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -66,6 +67,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	if stats["PendingReplies"] != uint64(taken) {
 		t.Errorf("%d calls wait for replies, want those that were taken, %d", stats["PendingReplies"], taken)
 	}
+	second.checkFull(t, sleeper.name, limit)
 	for n := range uint32(taken) {
 		var got uint32
 		var body []byte
@@ -80,6 +82,29 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	others.stop()
 	if lines := s.log.lines(); len(lines) > 0 {
 		t.Errorf("nobody is to blame, but the log says:\n%s", strings.Join(lines, "\n"))
+	}
+}
+
+// checkFull checks that the statistics say who has filled the queue of a connection, and what the limit is.
+func (c *client) checkFull(t *testing.T, name string, limit uint64) {
+	t.Helper()
+	var ofConn, ofBus map[string]wire.Variant
+	if err := c.must(t, "Debug.GetConnectionStats", name).Decode(&ofConn); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.must(t, "Debug.GetStats").Decode(&ofBus); err != nil {
+		t.Fatal(err)
+	}
+	self := uint32(os.Getuid())
+	share := ofConn["OutgoingPerUser"].Value.(map[uint32]map[string]uint64)[self]
+	if ofConn["MaxOutgoingBytes"].Value != limit || share["MaxBytes"] != limit || share["Bytes"] < limit || share["Percent"] < 100 ||
+		share["Messages"] < uint64(ofConn["OutgoingMessages"].Value.(uint32)) { // of which some may be on their way
+		t.Errorf("of the connection: %v", ofConn)
+	}
+	user := ofBus["Users"].Value.(map[uint32]map[string]uint64)[self]
+	if user["Connections"] < 3 || user["MaxConnections"] < user["Connections"] || user["QueuedBytes"] != share["Bytes"] ||
+		user["QueuedMessages"] != share["Messages"] || user["FullestPercent"] != share["Percent"] {
+		t.Errorf("of the bus: %v, of its fullest queue: %v", ofBus, share)
 	}
 }
 

@@ -1,11 +1,13 @@
 package dbus1
 
 import (
+	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
 // The interface org.freedesktop.DBus.Debug.Stats: what is on the bus and what waits, now and at the
-// peak. Names are dbus-daemon's where there is something to report under them.
+// peak. Names are dbus-daemon's where there is something to report under them. What it does not tell is
+// who fills a queue, and how much it may hold: the keys Users, OutgoingPerUser and those with Max.
 
 var statsMethods = []method{
 	{name: "GetStats", out: "a{sv}", handle: getStats},
@@ -24,6 +26,13 @@ func (s statistics) set64(name string, n uint64) {
 	s[name] = wire.Variant{Signature: "t", Value: n}
 }
 
+// perUser are numbers by user id.
+type perUser map[uint32]map[string]uint64
+
+func (s statistics) setPerUser(name string, users perUser) {
+	s[name] = wire.Variant{Signature: "a{ua{st}}", Value: map[uint32]map[string]uint64(users)}
+}
+
 func getStats(c *call) error {
 	s := make(statistics)
 	active, incomplete := c.server.Counts()
@@ -40,6 +49,15 @@ func getStats(c *call) error {
 	s.set("BusNames", onBus.Names)
 	s.set("PeakBusNames", onBus.PeakNames)
 	s.set("PeakBusNamesPerConnection", onBus.PeakConnNames+1) // and the unique name
+	users := make(perUser)
+	for uid, u := range c.server.bus.UserStats() {
+		users[uid] = map[string]uint64{
+			"Connections": uint64(u.Conns), "MaxConnections": uint64(u.MaxConns),
+			"QueuedMessages": uint64(u.Messages), "QueuedBytes": uint64(u.Bytes), "QueuedFDs": uint64(u.FDs),
+			"FullestPercent": uint64(u.FullestPercent),
+		}
+	}
+	s.setPerUser("Users", users)
 	return c.reply(map[string]wire.Variant(s))
 }
 
@@ -73,11 +91,30 @@ func getConnectionStats(c *call) error {
 	s.set("PeakOutgoingBytes", queue.PeakBytes)
 	s.set("PeakOutgoingFDs", queue.PeakFDs)
 	s.set64("DroppedBroadcasts", queue.Dropped)
+	setLimits(s, owner.conn)
 	messages, bytes, fds := owner.Sent()
 	s.set64("SentMessages", messages)
 	s.set64("SentBytes", bytes)
 	s.set64("SentFDs", fds)
 	return c.reply(map[string]wire.Variant(s))
+}
+
+// setLimits tells what a connection may have, and who has filled its queue.
+func setLimits(s statistics, conn *bus.Conn) {
+	limits := conn.Limits()
+	s.set64("MaxOutgoingBytes", uint64(limits.Quota.Bytes))
+	s.set64("MaxOutgoingFDs", uint64(limits.Quota.FDs))
+	s.set64("MaxOutgoingMessages", uint64(limits.Quota.Messages)) // 0: as many as there is space for
+	s.set64("MaxBusNames", uint64(limits.MaxNames)+1)
+	s.set64("MaxPendingReplies", uint64(limits.MaxCalls))
+	users := make(perUser)
+	for _, share := range conn.QueueShares() {
+		users[share.UID] = map[string]uint64{
+			"Messages": uint64(share.Messages), "Bytes": uint64(share.Bytes), "FDs": uint64(share.FDs), "Memfds": uint64(share.Memfds),
+			"MaxBytes": uint64(share.MaxBytes), "Percent": uint64(share.Percent()),
+		}
+	}
+	s.setPerUser("OutgoingPerUser", users)
 }
 
 func getAllMatchRules(c *call) error {
