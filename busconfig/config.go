@@ -23,6 +23,10 @@ type Config struct {
 	Listen []string
 	// Auth has the names of the SASL mechanisms that are allowed; all are if it is empty.
 	Auth []string
+	// ListenAt and AuthAt are where what is in Listen and Auth is written. UserAt and AppArmorAt are
+	// where User and AppArmor are, if they are anywhere.
+	ListenAt, AuthAt   []Source
+	UserAt, AppArmorAt Source
 	// ServiceDirectories are in order of precedence, each path once.
 	ServiceDirectories []ServiceDirectory
 	// ServiceHelper is the setuid program that starts services on a system bus; "" for none.
@@ -109,7 +113,9 @@ func (c *Config) associate(a Association) {
 // merge adds what an included file says, at the place where it is included.
 func (c *Config) merge(sub *Config) {
 	override(&c.Type, sub.Type)
-	override(&c.User, sub.User)
+	if sub.User != "" {
+		c.User, c.UserAt = sub.User, sub.UserAt
+	}
 	override(&c.PIDFile, sub.PIDFile)
 	override(&c.ServiceHelper, sub.ServiceHelper)
 	c.Fork = c.Fork || sub.Fork
@@ -117,8 +123,8 @@ func (c *Config) merge(sub *Config) {
 	c.Syslog = c.Syslog || sub.Syslog
 	c.AllowAnonymous = c.AllowAnonymous || sub.AllowAnonymous
 	c.Files = append(c.Files, sub.Files...)
-	c.Listen = append(c.Listen, sub.Listen...)
-	c.Auth = append(c.Auth, sub.Auth...)
+	c.Listen, c.ListenAt = append(c.Listen, sub.Listen...), append(c.ListenAt, sub.ListenAt...)
+	c.Auth, c.AuthAt = append(c.Auth, sub.Auth...), append(c.AuthAt, sub.AuthAt...)
 	for _, d := range sub.ServiceDirectories {
 		c.addServiceDirectory(d)
 	}
@@ -129,7 +135,8 @@ func (c *Config) merge(sub *Config) {
 		c.addIncludeDirectory(d)
 	}
 	c.Warnings = append(c.Warnings, sub.Warnings...)
-	c.Limits, c.AppArmor = sub.Limits, sub.AppArmor // begun with what c had
+	// These began with what c had.
+	c.Limits, c.AppArmor, c.AppArmorAt = sub.Limits, sub.AppArmor, sub.AppArmorAt
 }
 
 func override(s *string, by string) {

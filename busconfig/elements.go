@@ -25,15 +25,19 @@ func init() {
 	flag := func(set func(*Config)) *elementKind {
 		return &elementKind{start: func(p *parser, _ element) error { set(p.conf); return nil }}
 	}
-	text := func(wants string, set func(c *Config, s string)) *elementKind {
-		return &elementKind{wants: wants, end: func(p *parser, _ element, s string) error { set(p.conf, s); return nil }}
+	text := func(wants string, set func(c *Config, s string, at Source)) *elementKind {
+		return &elementKind{wants: wants, end: func(p *parser, e element, s string) error { set(p.conf, s, p.at(e)); return nil }}
 	}
 	elementKinds = map[string]*elementKind{
-		"type":            text("the type of the bus", func(c *Config, s string) { c.Type = s }),
-		"user":            text("the name of a user", func(c *Config, s string) { c.User = s }),
-		"pidfile":         text("the name of a file", func(c *Config, s string) { c.PIDFile = s }),
-		"listen":          text("an address", func(c *Config, s string) { c.Listen = append(c.Listen, s) }),
-		"auth":            text("the name of a mechanism", func(c *Config, s string) { c.Auth = append(c.Auth, s) }),
+		"type":    text("the type of the bus", func(c *Config, s string, _ Source) { c.Type = s }),
+		"user":    text("the name of a user", func(c *Config, s string, at Source) { c.User, c.UserAt = s, at }),
+		"pidfile": text("the name of a file", func(c *Config, s string, _ Source) { c.PIDFile = s }),
+		"listen": text("an address", func(c *Config, s string, at Source) {
+			c.Listen, c.ListenAt = append(c.Listen, s), append(c.ListenAt, at)
+		}),
+		"auth": text("the name of a mechanism", func(c *Config, s string, at Source) {
+			c.Auth, c.AuthAt = append(c.Auth, s), append(c.AuthAt, at)
+		}),
 		"fork":            flag(func(c *Config) { c.Fork = true }),
 		"keep_umask":      flag(func(c *Config) { c.KeepUmask = true }),
 		"syslog":          flag(func(c *Config) { c.Syslog = true }),
@@ -123,7 +127,7 @@ func (p *parser) appArmor(e element) error {
 	if !ok {
 		return p.fail(e, `mode is %q, but has to be "enabled", "disabled" or "required"`, name)
 	}
-	p.conf.AppArmor = mode
+	p.conf.AppArmor, p.conf.AppArmorAt = mode, p.at(e)
 	return nil
 }
 

@@ -93,7 +93,7 @@ func (p *parser) includeFile(e element, file string) error {
 		read:      p.read,
 		file:      file,
 		including: append(slices.Clone(p.including), filepath.Clean(file)),
-		conf:      &Config{Limits: p.conf.Limits, AppArmor: p.conf.AppArmor},
+		conf:      &Config{Limits: p.conf.Limits, AppArmor: p.conf.AppArmor, AppArmorAt: p.conf.AppArmorAt},
 	}
 	if err := sub.parse(p.at(e)); err != nil {
 		if failed, ok := errors.AsType[*Error](err); ok && failed.Element == "" && failed.Err != nil {
