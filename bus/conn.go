@@ -19,7 +19,7 @@ import (
 type Conn struct {
 	bus         *Bus
 	id          ID
-	limits      *Limits
+	limits      *SharedLimits
 	receiver    Receiver
 	flags       ConnFlags
 	uid         uint32

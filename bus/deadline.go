@@ -41,6 +41,15 @@ func (c *Conn) watch(deadline uint64, sync bool) (passed bool) {
 	return false
 }
 
+// sooner returns the deadline, or that of a patience which ends before.
+func (c *Conn) sooner(deadline uint64, patience time.Duration) uint64 {
+	ends := c.bus.Monotonic() + uint64(patience)
+	if deadline == 0 {
+		return ends
+	}
+	return min(deadline, ends)
+}
+
 // setExpiry sets the timer to a deadline, or as soon after it as may be, if it does not fire by then
 // anyway. c.mu is held.
 func (c *Conn) setExpiry(deadline, now uint64) {

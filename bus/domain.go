@@ -26,25 +26,43 @@ type Domain struct {
 	config   DomainConfig
 	sequence atomic.Uint64
 
-	mu    sync.Mutex
-	users map[uint32]int // connections by user id
+	mu       sync.Mutex
+	maxConns int            // as DomainConfig.MaxConnsPerUser
+	users    map[uint32]int // connections by user id
 }
 
 // NewDomain makes an empty domain.
 func NewDomain(config DomainConfig) *Domain {
-	if config.MaxConnsPerUser == 0 {
-		config.MaxConnsPerUser = DefaultMaxConnsPerUser
+	d := &Domain{config: config, users: make(map[uint32]int)}
+	d.SetMaxConnsPerUser(config.MaxConnsPerUser)
+	return d
+}
+
+// SetMaxConnsPerUser changes how many connections one user may have; 0 means DefaultMaxConnsPerUser,
+// and less than that none. Who has more keeps them.
+func (d *Domain) SetMaxConnsPerUser(n int) {
+	if n == 0 {
+		n = DefaultMaxConnsPerUser
 	}
-	return &Domain{config: config, users: make(map[uint32]int)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.maxConns = max(n, 0)
+}
+
+// MaxConnsPerUser returns how many connections one user may have now.
+func (d *Domain) MaxConnsPerUser() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.maxConns
 }
 
 // enter counts a connection of the user uid.
 func (d *Domain) enter(uid uint32) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.users[uid] >= d.config.MaxConnsPerUser {
+	if d.users[uid] >= d.maxConns {
 		return errorf(ErrTooManyConns, "user %d has %d connections, as many as it may (max_connections_per_user=%d)",
-			uid, d.users[uid], d.config.MaxConnsPerUser)
+			uid, d.users[uid], d.maxConns)
 	}
 	d.users[uid]++
 	return nil

@@ -10,34 +10,19 @@ type Endpoint struct {
 // Bus returns the bus behind the endpoint.
 func (e *Endpoint) Bus() *Bus { return e.bus }
 
-// Limits is what a connection may have and hold. Front-ends give their kind of connection the
-// limits that its programs expect.
-type Limits struct {
-	Quota    Quota
-	MaxNames int // well-known names, queued for or owned
-	MaxCalls int // calls waiting for replies
-
-	MaxMatches int // see [Conn.AddMatch]; 0 means that of DefaultLimits
-}
-
-// DefaultLimits are kdbus's.
-var DefaultLimits = Limits{
-	Quota:      Quota{Bytes: 16 << 20, Messages: 256, FDs: 16, Memfds: 64, Fair: true},
-	MaxNames:   256,
-	MaxCalls:   128,
-	MaxMatches: 256,
-}
-
 // ConnConfig describes a connection to be made.
 type ConnConfig struct {
 	UID         uint32   // whose it is: as proved by the transport, never as claimed by the peer
 	AcceptFDs   bool     // the peer can take file descriptors
 	TellOwn     bool     // the peer is told by NameAcquired and NameLost what happens to its own names
 	TellDropped bool     // the peer is told by MessagesDropped, if no other message follows, that some were lost
-	Limits      *Limits  // shared by many connections, never changed; nil is DefaultLimits
+	Limits      *Limits  // what it may have and hold, never changed; nil is DefaultLimits
 	Receiver    Receiver // not nil
 	Description string
 	Peer        any // what the front-end keeps about the peer; see Conn.Peer
+
+	// SharedLimits are limits instead of Limits that can be changed for all connections that have them.
+	SharedLimits *SharedLimits
 
 	// Flags is what kind of connection it is. FlagAcceptFDs and AcceptFDs mean the same, either
 	// will do.
@@ -94,8 +79,8 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 	if config.AcceptFDs {
 		config.Flags |= FlagAcceptFDs
 	}
-	if config.Limits == nil {
-		config.Limits = &DefaultLimits
+	if config.SharedLimits == nil {
+		config.SharedLimits = shareLimits(config.Limits)
 	}
 	if err := b.admits(&config); err != nil {
 		return nil, err
@@ -115,7 +100,7 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 		acceptFDs:   config.Flags&FlagAcceptFDs != 0,
 		tellOwn:     config.TellOwn,
 		tellDropped: config.TellDropped,
-		limits:      config.Limits,
+		limits:      config.SharedLimits,
 		receiver:    config.Receiver,
 		description: config.Description,
 		peer:        config.Peer,

@@ -96,7 +96,7 @@ func (c *Conn) AddMatch(m Match, replace bool) error {
 		if c.monitor != nil || !c.ordinary() {
 			return errorf(ErrUnsupported, "connection %s is a monitor, an activator or a policy holder, which have no matches", c.UniqueName())
 		}
-		limit := c.limits.MaxMatches
+		limit := c.limits.load().MaxMatches
 		if limit == 0 {
 			limit = DefaultLimits.MaxMatches
 		}

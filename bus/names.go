@@ -97,7 +97,7 @@ func (c *Conn) AcquireName(s string, flags NameFlags) (Ownership, error) {
 	if err := c.mayClaim(s); err != nil {
 		return 0, err
 	}
-	if len(c.claims) >= c.limits.MaxNames {
+	if len(c.claims) >= c.limits.load().MaxNames {
 		return 0, c.tooManyNames()
 	}
 	return c.acquire(s, flags), nil
@@ -118,7 +118,7 @@ func (c *Conn) mayClaim(s string) error {
 
 func (c *Conn) tooManyNames() error {
 	return errorf(ErrTooManyNames, "connection %s has %d names, as many as it may (max_names_per_connection=%d)",
-		c.UniqueName(), len(c.claims), c.limits.MaxNames)
+		c.UniqueName(), len(c.claims), c.limits.load().MaxNames)
 }
 
 // acquire is AcquireName for those who may. Bus.mu is held for writing.
@@ -189,7 +189,7 @@ func (c *Conn) ClaimName(s string, flags NameFlags) (NameFlags, error) {
 		return 0, err
 	}
 	had := slices.ContainsFunc(c.claims, func(n *name) bool { return n.name == s })
-	if !had && len(c.claims) >= c.limits.MaxNames {
+	if !had && len(c.claims) >= c.limits.load().MaxNames {
 		return 0, c.tooManyNames()
 	}
 	how := c.acquire(s, flags)

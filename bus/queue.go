@@ -62,7 +62,7 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 	}
 	if how == forced {
 		q.ledger.add(q.ledger.entry(m.uid), m)
-	} else if err := q.ledger.charge(&dst.limits.Quota, m); err != nil {
+	} else if err := q.ledger.charge(&dst.limits.load().Quota, m); err != nil {
 		if how != reported {
 			c.dropLocked(dst)
 		}

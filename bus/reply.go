@@ -75,12 +75,16 @@ func (c *Conn) call(dst *Conn, m *Message) error {
 func (c *Conn) expect(w *call, sync bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.calls) >= c.limits.MaxCalls {
-		return errorf(ErrTooManyCalls, "%d calls of connection %s wait for a reply, as many as may (max_replies_per_connection=%d)",
-			len(c.calls), c.UniqueName(), c.limits.MaxCalls)
+	limits := c.limits.load()
+	if len(c.calls) >= limits.MaxCalls {
+		return errorf(ErrTooManyCalls, "%d calls of connection %s of user %d wait for a reply, as many as may (max_replies_per_connection=%d)",
+			len(c.calls), c.UniqueName(), c.uid, limits.MaxCalls)
 	}
 	if c.calls[w.key] != nil {
 		return errorf(ErrDuplicateCall, "call %d of connection %s to %s is still waiting for its reply", w.key.cookie, c.UniqueName(), w.key.callee)
+	}
+	if limits.CallTimeout != 0 {
+		w.deadline = c.sooner(w.deadline, limits.CallTimeout)
 	}
 	if w.deadline != 0 && !c.expiry.covers(w.deadline) && c.watch(w.deadline, sync) {
 		return errorf(ErrTimedOut, "the deadline of call %d of connection %s passed before it was sent", w.key.cookie, c.UniqueName())

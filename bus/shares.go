@@ -31,7 +31,7 @@ func (c *Conn) QueueShares() []QueueShare {
 		u := &l.users[i]
 		if u.uid != busUID {
 			shares = append(shares, QueueShare{UID: u.uid, Messages: u.msgs, Bytes: u.bytes, FDs: u.fds, Memfds: int(u.memfds),
-				MaxBytes: l.limit(u, &c.limits.Quota)})
+				MaxBytes: l.limit(u, &c.limits.load().Quota)})
 		}
 	}
 	return shares
@@ -62,11 +62,11 @@ func (b *Bus) UserStats() map[uint32]UserStats {
 		}
 	}
 	for uid, u := range users {
-		u.MaxConns = b.domain.config.MaxConnsPerUser
+		u.MaxConns = b.domain.MaxConnsPerUser()
 		users[uid] = u
 	}
 	return users
 }
 
 // Limits returns what the connection may have and hold.
-func (c *Conn) Limits() Limits { return *c.limits }
+func (c *Conn) Limits() Limits { return c.limits.Get() }
