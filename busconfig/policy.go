@@ -90,7 +90,7 @@ func (p *Policy) Rules() []*Rule { return slices.Clone(p.rules) }
 // database, and refuses who is not in it.)
 func (p *Policy) MayConnect(uid uint32, gids []uint32, owner uint32) Verdict {
 	for _, r := range slices.Backward(p.connect) {
-		if r.wants == 0 || !r.group && r.id == uid || r.group && slices.Contains(gids, r.id) {
+		if r.concerns(uid, gids) {
 			return Verdict{Allowed: r.Allow, Rule: r}
 		}
 	}
