@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		"signals":       program(signals),
 		"interruptible": program(interruptible),
 		"with-service":  program(withService),
+		"with-sleeper":  program(withSleeper),
 		"during":        program(during),
 	})
 }

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
 
 	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/address"
+	"github.com/kdbus-go/kdbus/wire"
 )
 
 // player is the service of the scripts.
@@ -103,4 +106,59 @@ func during(args []string) error {
 		os.Exit(exit.ExitCode())
 	}
 	return err
+}
+
+// withSleeper COMMAND...: run the command while com.example.Sleeper is on the session bus, who does not
+// read, and to whom twice 16 MiB have been sent.
+func withSleeper(args []string) error {
+	ctx := context.Background()
+	sleeper, err := sleep(os.Getenv("DBUS_SESSION_BUS_ADDRESS"))
+	if err != nil {
+		return err
+	}
+	defer sleeper.Close()
+	conn, err := kdbus.DialSession(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err := conn.WaitForName(ctx, "com.example.Sleeper"); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := conn.Object("com.example.Sleeper", "/").Send(ctx, "com.example.Sleeper.Take", make([]byte, 16<<20)); err != nil {
+			return err
+		}
+	}
+	return runHere(exec.Command(args[0], args[1:]...))
+}
+
+// sleep puts com.example.Sleeper on a bus.
+func sleep(addr string) (net.Conn, error) {
+	list, err := address.Parse(addr)
+	if err != nil {
+		return nil, err
+	}
+	path, _ := list[0].Get("path")
+	socket, err := net.Dial("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	said := []byte("\x00AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
+	for serial, call := range []struct {
+		member string
+		args   []any
+	}{{"Hello", nil}, {"RequestName", []any{"com.example.Sleeper", uint32(0)}}} {
+		body, signature, err := wire.AppendBody(nil, wire.LittleEndian, call.args...)
+		if err != nil {
+			return nil, err
+		}
+		m := wire.Message{Body: body, Header: wire.Header{Order: wire.LittleEndian, Type: wire.TypeMethodCall, Serial: uint32(serial + 1),
+			Path: "/", Interface: busName, Member: call.member, Destination: busName, Signature: string(signature)}}
+		if said, err = m.Append(said); err != nil {
+			return nil, err
+		}
+	}
+	_, err = socket.Write(said)
+	return socket, err
 }

@@ -15,7 +15,6 @@ type traffic struct {
 	errors                  uint64 // that it answered with
 	answers                 uint64 // to calls that were seen, and how long those took
 	took, slowest           time.Duration
-	queued, queuedBytes     uint64 // waiting for it in the bus now
 }
 
 func (t *traffic) add(o *traffic) {
@@ -28,14 +27,13 @@ func (t *traffic) add(o *traffic) {
 	t.answers += o.answers
 	t.took += o.took
 	t.slowest = max(t.slowest, o.slowest)
-	t.queued += o.queued
-	t.queuedBytes += o.queuedBytes
 }
 
 // talker is a connection.
 type talker struct {
 	traffic
 	peer  *metadata.Peer // nil if nothing is known of it
+	queue queueUse       // of late
 	asked bool           // the bus was asked
 }
 

@@ -8,12 +8,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/values"
 )
 
 // Column is one column.
 type Column struct {
 	Title string // as the legend has it; in lower case the key in JSON
 	Right bool   // aligned to the right
+	Data  bool   // in JSON only; there is another column behind it
 }
 
 // Cell is what is in one column of one row.
@@ -61,6 +63,7 @@ func (t *Table) Append(dst []byte, legend bool, style Style) []byte {
 		for i, c := range t.Columns {
 			dst = t.cell(dst, i, widths[i], c.Title, style.Heading)
 		}
+		dst = endRow(dst)
 	}
 	for _, row := range t.Rows {
 		for i, cell := range row {
@@ -72,29 +75,40 @@ func (t *Table) Append(dst []byte, legend bool, style Style) []byte {
 			}
 			dst = t.cell(dst, i, widths[i], shown(cell), paint)
 		}
+		dst = endRow(dst)
 	}
 	return dst
 }
 
+// endRow puts the end of a row in place of what would separate its last cell from the next.
+func endRow(dst []byte) []byte {
+	if n := len(dst); n > 0 && dst[n-1] == ' ' {
+		dst[n-1] = '\n'
+	}
+	return dst
+}
+
+// shown returns what is printed of a cell. Peers choose some of it, and might choose what a terminal
+// obeys.
 func shown(c Cell) string {
 	if c.Text == "" {
 		return "-"
 	}
-	return c.Text
+	return string(values.AppendPrintable(nil, c.Text))
 }
 
-// cell appends one cell, and what separates it from the next, or ends the row.
+// cell appends one cell, and what separates it from the next.
 func (t *Table) cell(dst []byte, column, width int, text string, paint func(string) string) []byte {
+	if t.Columns[column].Data {
+		return dst
+	}
 	padding := strings.Repeat(" ", width-utf8.RuneCountInString(text))
 	last := column == len(t.Columns)-1
 	if t.Columns[column].Right {
 		dst = append(dst, padding...)
 	}
 	dst = append(dst, paint(text)...)
-	if last {
-		return append(dst, '\n')
-	}
-	if !t.Columns[column].Right {
+	if !t.Columns[column].Right && !last {
 		dst = append(dst, padding...)
 	}
 	return append(dst, ' ')

@@ -7,6 +7,7 @@ package values
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kdbus-go/kdbus/wire"
 )
@@ -107,20 +108,22 @@ func appendDouble(b []byte, v float64) []byte {
 	return b
 }
 
-// AppendPrintable appends s with its control characters as escape sequences of C, and everything
-// else as it is.
+// AppendPrintable appends s with its control characters, and bytes that are no UTF-8, as escape
+// sequences of C, and everything else as it is.
 func AppendPrintable(b []byte, s string) []byte {
-	if !strings.ContainsFunc(s, isControl) {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, isControl) {
 		return append(b, s...)
 	}
-	for _, r := range s {
-		if isControl(r) {
-			for _, c := range []byte(string(r)) {
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if isControl(r) || r == utf8.RuneError && size == 1 {
+			for _, c := range []byte(s[i : i+size]) {
 				b = appendEscaped(b, c)
 			}
 		} else {
-			b = append(b, string(r)...)
+			b = append(b, s[i:i+size]...)
 		}
+		i += size
 	}
 	return b
 }

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/abi"
+)
+
+// queueUse is how full a connection's receive queue is.
+type queueUse struct {
+	messages, bytes uint64 // that wait in it
+	limit           uint64 // in bytes; 0 if the bus does not tell
+	dropped         uint64 // signals, since the connection was made
+	percent         uint64 // what filledBy has used of its share
+	filledBy        uint32 // the user of whom most waits
+	known           bool   // the bus has told messages and bytes
+	shares          bool   // and the rest
+}
+
+// add adds what waits in another queue.
+func (q *queueUse) add(o queueUse) {
+	q.known = q.known || o.known
+	q.messages += o.messages
+	q.bytes += o.bytes
+}
+
+// userQuota is what a user has of what is limited.
+type userQuota struct {
+	connections, maxConnections uint64
+	messages, bytes             uint64 // that it sent and that wait for their receivers
+	percent                     uint64 // of its share, in the queue where that is most
+}
+
+// ask asks the bus who those are that have talked, and what waits for them.
+func (t *top) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, t.interval)
+	defer cancel()
+	bus := t.asker.Object(busName, "/org/freedesktop/DBus")
+	for name, talker := range t.counter.talkers {
+		if name == busName || !strings.HasPrefix(name, ":") {
+			continue
+		}
+		if !talker.asked && (talker.peer == nil || talker.peer.Has&abi.AttachPIDComm == 0) {
+			talker.asked = true
+			if p, err := describePeer(ctx, t.asker, name, topKinds); err == nil {
+				_ = p.Augment(topKinds, false) // what the bus has said is enough
+				talker.peer = p
+			}
+		}
+		stats, err := kdbus.Call[map[string]kdbus.Variant](ctx, bus, busName+".Debug.Stats.GetConnectionStats", name)
+		talker.queue = queueUse{}
+		if err != nil {
+			continue // the bus does not have that interface, or the connection has gone
+		}
+		talker.queue = queueUseOf(stats)
+	}
+	t.has = nil
+	if stats, err := kdbus.Call[map[string]kdbus.Variant](ctx, bus, busName+".Debug.Stats.GetStats"); err == nil {
+		t.has = quotasOf(stats)
+	}
+}
+
+// queueUseOf reads what GetConnectionStats has answered.
+func queueUseOf(stats map[string]kdbus.Variant) queueUse {
+	q := queueUse{known: true, messages: uint64Of(stats["OutgoingMessages"]), bytes: uint64Of(stats["OutgoingBytes"]),
+		limit: uint64Of(stats["MaxOutgoingBytes"]), dropped: uint64Of(stats["DroppedBroadcasts"])}
+	users, ok := stats["OutgoingPerUser"].Value.(map[uint32]map[string]uint64)
+	q.shares = ok
+	most := uint64(0)
+	for uid, share := range users {
+		if share["Bytes"] > most || share["Bytes"] == most && uid < q.filledBy {
+			most, q.filledBy, q.percent = share["Bytes"], uid, share["Percent"]
+		}
+	}
+	return q
+}
+
+// quotasOf reads what GetStats has answered; nil if that does not tell.
+func quotasOf(stats map[string]kdbus.Variant) map[uint32]userQuota {
+	users, ok := stats["Users"].Value.(map[uint32]map[string]uint64)
+	if !ok {
+		return nil
+	}
+	all := make(map[uint32]userQuota, len(users))
+	for uid, has := range users {
+		all[uid] = userQuota{connections: has["Connections"], maxConnections: has["MaxConnections"],
+			messages: has["QueuedMessages"], bytes: has["QueuedBytes"], percent: has["FullestPercent"]}
+	}
+	return all
+}
+
+func uint64Of(v kdbus.Variant) uint64 {
+	switch n := v.Value.(type) {
+	case uint32:
+		return uint64(n)
+	case uint64:
+		return n
+	}
+	return 0
+}
