@@ -238,8 +238,15 @@ func listQueuedOwners(c *call) error {
 	return c.reply(owners)
 }
 
-// reloadConfig has nothing to read again: the bus is configured by whoever embeds it.
-func reloadConfig(c *call) error { return c.reply() }
+// reloadConfig does nothing if the bus has no configuration but what its embedder has given it.
+func reloadConfig(c *call) error {
+	if reload := c.server.config.Reload; reload != nil {
+		if err := reload(); err != nil {
+			return dbusErrorf("Failed", "%v", err)
+		}
+	}
+	return c.reply()
+}
 
 func getID(c *call) error { return c.reply(c.server.bus.GUID()) }
 

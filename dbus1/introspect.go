@@ -11,6 +11,9 @@ const introspectionDoctype = `<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS O
 "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
 `
 
+// Introspection returns the description of the object of the bus itself, as its method Introspect does.
+func Introspection() string { return introspectionData(driverPath) }
+
 func introspect(c *call) error {
 	return c.reply(introspectionData(c.header.Path))
 }

@@ -86,6 +86,9 @@ type Config struct {
 	// AllowAnonymous lets peers in that do not say who they are.
 	AllowAnonymous bool
 	Limits         Limits
+	// Reload reads the configuration of the bus again, which the method ReloadConfig asks for. Its error
+	// is told to the caller. Nil: there is nothing to read.
+	Reload func() error
 }
 
 // A Server speaks D-Bus 1 to the peers of one endpoint, and hands those over who ask for kdbus. It is
