@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/dbus1"
 	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/native"
@@ -25,6 +27,20 @@ type Config struct {
 	// separated by semicolons, of which the first that can be opened is used. See
 	// address.Address.Listenable for what is possible. Without any, DefaultAddress.
 	Addresses []string
+	// File is a configuration of dbus-daemon for the bus to follow, as [Load] returns it, now and
+	// after [Daemon.Reload]. AllowAnonymous and Limits are what it says then, and so are Addresses,
+	// unless there are any. What it says about the process (user, fork, pidfile,
+	// keep_umask, syslog) is for the caller to do.
+	File *busconfig.Config
+	// SystemdActivation starts services by way of systemd.
+	SystemdActivation bool
+	// Listening is called once the sockets listen and before anything is read from clients,
+	// with what Daemon.Address will return. It is the moment to become another user. An error
+	// ends the start. It may be nil.
+	Listening func(address string) error
+	// Notify is told what sd_notify(3) should tell a service manager while the daemon runs: that it
+	// reloads its configuration, and that it has. It may be nil.
+	Notify func(state string)
 	// Log receives what an administrator wants to know; nil discards it.
 	Log *slog.Logger
 	// MachineID is what GetMachineId answers, 32 hexadecimal digits. Without one it is
@@ -55,9 +71,16 @@ func DefaultAddress() string {
 // Daemon is a running bus. Its methods are safe for concurrent use.
 type Daemon struct {
 	log    *slog.Logger
+	config Config
+	bus    *bus.Bus
 	server *dbus1.Server
 	doors  []*door
 	dir    string // to be removed at the end; "" when there is none
+	watch  *watch // of the configuration; nil without
+
+	reloading sync.Mutex        // held while the configuration is read again
+	file      *busconfig.Config // the last one read; guarded by reloading; nil without
+	inForce   atomic.Pointer[busconfig.Config]
 
 	fail     sync.Once // guards err
 	err      error     // why the first door broke; not read before done is closed
@@ -73,14 +96,64 @@ type door struct {
 	served chan struct{} // closed when Serve has returned
 }
 
+func newDoor(l *listener) *door {
+	return &door{listener: l, guid: newGUID(), served: make(chan struct{})}
+}
+
 // Start opens all addresses and serves clients until [Daemon.Shutdown]. When it
 // returns without error, every socket listens; else nothing is left behind.
 func Start(config Config) (*Daemon, error) { return start(config, "") }
 
 // start is Start for a daemon that removes dir when it ends.
 func start(config Config, dir string) (*Daemon, error) {
+	config = config.withDefaults()
+	if config.File != nil {
+		logWarnings(config.Log, nil, config.File)
+	}
+	d := &Daemon{log: config.Log, config: config, file: config.File, dir: dir, done: make(chan struct{})}
+	listeners, err := listenAll(config.Addresses, config.Log)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range listeners {
+		d.doors = append(d.doors, newDoor(l))
+	}
+	if config.Listening != nil {
+		err = config.Listening(d.Address())
+	}
+	if err == nil {
+		err = d.makeBus()
+	}
+	if err != nil {
+		for _, o := range d.doors {
+			err = errors.Join(err, o.close())
+		}
+		return nil, err
+	}
+	if d.file != nil {
+		d.watch = newWatch(d.log, d.reloadChanged)
+		d.watch.follow(d.file)
+	}
+	for _, o := range d.doors {
+		d.serve(o)
+	}
+	return d, nil
+}
+
+// withDefaults fills in what follows from the file, the environment and the machine.
+func (config Config) withDefaults() Config {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.Notify == nil {
+		config.Notify = func(string) {}
+	}
+	if config.File != nil {
+		config.AllowAnonymous = config.File.AllowAnonymous
+		config.Limits = limitsOf(&config.File.Limits)
+		if len(config.Addresses) == 0 {
+			config.Addresses = listenOf(config.File)
+		}
 	}
 	if len(config.Addresses) == 0 {
 		config.Addresses = []string{DefaultAddress()}
@@ -92,31 +165,18 @@ func start(config Config, dir string) (*Daemon, error) {
 		}
 		config.MachineID = id
 	}
-	d := &Daemon{log: config.Log, dir: dir, done: make(chan struct{})}
-	listeners, err := listenAll(config.Addresses, config.Log)
-	if err != nil {
-		return nil, err
-	}
-	if d.server, err = newServer(config); err != nil {
-		for _, l := range listeners {
-			err = errors.Join(err, l.close())
-		}
-		return nil, err
-	}
-	for _, l := range listeners {
-		d.open(l)
-	}
-	return d, nil
+	return config
 }
 
-// newServer makes a bus and what serves it.
-func newServer(config Config) (*dbus1.Server, error) {
+// makeBus makes the bus and what serves it. From now on the process has the user that it will have.
+func (d *Daemon) makeBus() error {
 	creator, err := meta.Self(meta.AllKinds)
 	if err != nil {
-		return nil, fmt.Errorf("find out who we are, for those who ask who made the bus: %w", err)
+		return fmt.Errorf("find out who we are, for those who ask who made the bus: %w", err)
 	}
+	config := d.config
 	subscriptions := dbus1.NewSubscriptions()
-	b := bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{
+	d.bus = bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{
 		Name:     fmt.Sprintf("%d-bus", os.Getuid()),
 		Indexes:  []bus.Index{subscriptions},
 		Attach:   config.Metadata,
@@ -125,21 +185,26 @@ func newServer(config Config) (*dbus1.Server, error) {
 	})
 	// Each front-end uses something of the other: the driver answers native clients, too.
 	var kdbus *native.Server
-	server, err := dbus1.NewServer(dbus1.Config{
-		Endpoint:       b.Endpoint(),
+	d.server, err = dbus1.NewServer(dbus1.Config{
+		Endpoint:       d.bus.Endpoint(),
 		Subscriptions:  subscriptions,
 		Native:         func(p *transport.Peer) transport.Protocol { return kdbus.Protocol(p) },
-		Bloom:          native.BloomOf(b.Bloom()),
+		Bloom:          native.BloomOf(d.bus.Bloom()),
 		Log:            config.Log,
 		MachineID:      config.MachineID,
+		AllowUser:      d.allowUser(),
 		AllowAnonymous: config.AllowAnonymous,
 		Limits:         config.Limits,
+		Reload:         d.reloadFor(),
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	kdbus = native.New(native.Config{Driver: server, Rules: subscriptions})
-	return server, nil
+	kdbus = native.New(native.Config{Driver: d.server, Rules: subscriptions})
+	if d.file != nil {
+		d.apply(d.file)
+	}
+	return nil
 }
 
 // listenAll opens every list of addresses or none.
@@ -158,19 +223,17 @@ func listenAll(lists []string, log *slog.Logger) ([]*listener, error) {
 	return out, nil
 }
 
-// open serves clients on l. When that ends for another reason than Shutdown, the
+// serve serves clients on o. When that ends for another reason than Shutdown, the
 // daemon ends: a bus that nobody can find is worse than none, which is started anew.
-func (d *Daemon) open(l *listener) {
-	o := &door{listener: l, guid: newGUID(), served: make(chan struct{})}
-	d.doors = append(d.doors, o)
+func (d *Daemon) serve(o *door) {
 	go func() {
 		defer close(o.served)
-		err := d.server.Serve(l.UnixListener, o.guid)
+		err := d.server.Serve(o.UnixListener, o.guid)
 		if errors.Is(err, transport.ErrServerClosed) {
 			return
 		}
 		d.fail.Do(func() {
-			d.err = fmt.Errorf("serve %s: %w", l.address, err)
+			d.err = fmt.Errorf("serve %s: %w", o.address, err)
 			d.log.Error("ending, because a socket cannot be served any longer", "error", d.err)
 			go d.Shutdown() // which waits for us
 		})
@@ -208,6 +271,9 @@ func (d *Daemon) Wait() error {
 // and no file of the daemon is left. It may be called again; every call waits.
 func (d *Daemon) Shutdown() {
 	d.shutdown.Do(func() {
+		if d.watch != nil {
+			d.watch.close()
+		}
 		for _, o := range d.doors {
 			if err := o.close(); err != nil {
 				d.log.Warn("cannot remove a socket", "address", o.address.String(), "error", err)

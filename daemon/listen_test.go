@@ -347,7 +347,9 @@ func TestBrokenSocketEndsTheDaemon(t *testing.T) {
 	if err := broken.Close(); err != nil {
 		t.Fatal(err)
 	}
-	d.open(broken)
+	o := newDoor(broken)
+	d.doors = append(d.doors, o)
+	d.serve(o)
 	if err := d.Wait(); err == nil || !strings.Contains(err.Error(), "serve unix:path="+dir+"/b: ") {
 		t.Errorf("Wait: %v", err)
 	}
