@@ -56,16 +56,8 @@ type credentials struct {
 	groups    []uint32
 }
 
-// inGroup reports whether c is of the group, asking for its groups the first time.
-func (c *Conn) inGroup(gid uint32) bool {
-	k := &c.credentials
-	k.once.Do(func() {
-		if k.ask != nil {
-			k.groups = k.ask()
-		}
-	})
-	return slices.Contains(k.groups, gid)
-}
+// inGroup reports whether c is of the group.
+func (c *Conn) inGroup(gid uint32) bool { return slices.Contains(c.Groups(), gid) }
 
 // privileged reports whether c is of root or the creator of the bus, whom no entry limits.
 func (c *Conn) privileged() bool {
@@ -158,21 +150,21 @@ func (p *protection) Own(c *Conn, name string) error {
 
 // Send implements Policy.
 func (p *protection) Send(src, dst *Conn, m *Message, requested bool) error {
-	if dst != nil && !requested && !p.talks(src, dst) {
+	if src != nil && dst != nil && !requested && !p.talks(src, dst) {
 		return errorf(ErrDenied, "the policy of the names of connection %s does not let user %d talk to it", dst.UniqueName(), src.uid)
 	}
 	return p.Policy.Send(src, dst, m, requested)
 }
 
-// Receive implements Policy. Who overhears a unicast needs to be on speaking terms with both ends.
-func (p *protection) Receive(src, dst *Conn, m *Message, eavesdropping bool) error {
-	if src != nil && (eavesdropping || m.Dst == Broadcast) {
+// Overhear implements Policy. Who overhears a unicast needs to be on speaking terms with both ends.
+func (p *protection) Overhear(src, dst *Conn, m *Message) bool {
+	if src != nil {
 		addressee := p.addressee(src.bus, m)
 		if !p.talks(dst, src) || addressee != nil && !p.talks(dst, addressee) {
-			return errorf(ErrDenied, "the policy of the names involved does not let user %d hear of the message", dst.uid)
+			return false
 		}
 	}
-	return p.Policy.Receive(src, dst, m, eavesdropping)
+	return p.Policy.Overhear(src, dst, m)
 }
 
 // addressee returns to whom a message goes, nil for all or the bus itself.

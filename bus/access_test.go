@@ -331,7 +331,7 @@ func TestPolicyHolderDoesNothingElse(t *testing.T) {
 
 // What entries allow, the policy of the bus can still deny.
 func TestBothPoliciesMustAllow(t *testing.T) {
-	policy := &rules{deny: map[string]bool{"own 1 " + example: true, "send 1 x": true, "receive 3 y": true, "see 1 " + example: true}}
+	policy := &rules{deny: map[string]bool{"own 1 " + example: true, "send 1 x": true, "send 1>3 y": true, "see 1 " + example: true}}
 	b := newBusWithPolicy(t, policy)
 	p := b.connect()
 	b.connect(holding(permit(example, world(bus.AccessOwn))))

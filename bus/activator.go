@@ -20,7 +20,7 @@ func (c *Conn) standIn() {
 		b.peak()
 	}
 	n.activator = c
-	c.claims = append(c.claims, n)
+	c.claim(n)
 	if len(n.owners) == 0 {
 		c.announce(Notification{Kind: NameChanged, Name: n.name, NewOwner: c.id, NewFlags: uint64(n.flags(c))})
 		c.gain(n)

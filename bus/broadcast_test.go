@@ -173,7 +173,7 @@ func TestBroadcastIsFreedOnceWhoeverGotIt(t *testing.T) {
 		"nobody":                func(*testBus) {},
 		"one who leaves, later": func(b *testBus) { p := b.connect(); p.subscribe(everything); p.sleep() },
 	}
-	policy := noneOfUser(2)
+	policy := noneOfUser{uid: 2}
 	for first, one := range subscribers {
 		for second, another := range subscribers {
 			t.Run(first+" and "+second, func(t *testing.T) {
@@ -204,14 +204,9 @@ func TestBroadcastIsFreedOnceWhoeverGotIt(t *testing.T) {
 }
 
 // noneOfUser is a Policy by which a user receives nothing.
-type noneOfUser uint32
-
-func (noneOfUser) Own(*bus.Conn, string) error                       { return nil }
-func (noneOfUser) Send(_, _ *bus.Conn, _ *bus.Message, _ bool) error { return nil }
-func (noneOfUser) See(*bus.Conn, string) bool                        { return true }
-func (u noneOfUser) Receive(_, dst *bus.Conn, _ *bus.Message, _ bool) error {
-	if dst.UID() == uint32(u) {
-		return &bus.Error{Errno: bus.ErrDenied, Detail: "not for this user"}
-	}
-	return nil
+type noneOfUser struct {
+	bus.AllowAll
+	uid uint32
 }
+
+func (u noneOfUser) Overhear(_, dst *bus.Conn, _ *bus.Message) bool { return dst.UID() != u.uid }

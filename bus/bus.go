@@ -51,7 +51,6 @@ type Bus struct {
 	domain  *Domain
 	name    string
 	guid    string
-	policy  Policy // changed with mu held for writing
 	owner   uint32 // the user who made the bus
 	indexes []Index
 	config  Config
@@ -66,8 +65,7 @@ type Bus struct {
 	broadcast uint64  // number of the broadcast being routed; see Conn.mark
 	receivers []*Conn // of the broadcast being routed
 	matches   matchIndex
-	// protection is what policy is, or nil, as long as no connection holds entries.
-	protection *protection
+	policies
 
 	audience     tally // what the connections want, monitors included
 	monitorWants Parts // what all monitors together want of every message
@@ -87,7 +85,6 @@ func (d *Domain) NewBus(config Config) *Bus {
 		clock:   readClock(),
 		name:    config.Name,
 		guid:    hex.EncodeToString(guid[:]),
-		policy:  config.Policy,
 		owner:   ownerOf(&config),
 		indexes: config.Indexes,
 		conns:   make(map[ID]*Conn),
@@ -106,9 +103,7 @@ func (d *Domain) NewBus(config Config) *Bus {
 		}
 	}
 	b.matches.bits = b.config.Bloom.Size * 8
-	if b.policy == nil {
-		b.policy = allowAll{}
-	}
+	b.SetPolicy(config.Policy)
 	return b
 }
 

@@ -25,6 +25,7 @@ type Conn struct {
 	uid         uint32
 	wants       atomic.Uint32 // Parts of messages that it wants; changed with Bus.mu held for writing
 	mark        uint64        // the last broadcast that was queued here; guarded by Bus.mu
+	subject     Subject       // what the policy keeps about it; guarded by Bus.mu
 	acceptFDs   bool
 	tellOwn     bool
 	tellDropped bool
@@ -51,6 +52,7 @@ type Conn struct {
 	joined     bool
 	closed     bool
 	monitor    Filter     // not nil: this is a monitor
+	judged     uint64     // of which exchange of policies subject is
 	owned      []string   // well-known names of which this is the primary owner, oldest first
 	peak       int        // the most names that owned has held
 	claims     []*name    // names owned or queued for
@@ -125,6 +127,9 @@ func (c *Conn) Hello() error {
 	if err := c.mayJoin(); err != nil {
 		b.mu.Unlock()
 		return err
+	}
+	if c.judged != b.serial {
+		c.judge() // the policy was exchanged in between
 	}
 	before := b.audience.parts
 	c.joined = true

@@ -90,7 +90,7 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 	}
 	b.mu.Lock()
 	b.lastID++
-	id := b.lastID
+	id, policy, serial := b.lastID, b.policy, b.serial
 	b.mu.Unlock()
 	c := &Conn{
 		bus:         b,
@@ -117,6 +117,7 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 		config.Wants |= PartDBus1 // in case that the service is one of D-Bus 1
 	}
 	c.wants.Store(uint32(config.Wants))
+	c.subject, c.judged = policy.Subject(c), serial
 	return c, nil
 }
 

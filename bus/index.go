@@ -104,5 +104,5 @@ func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
 	if m.Notification != nil && !b.policy.See(dst, m.Notification.subject()) {
 		return false
 	}
-	return b.policy.Receive(src, dst, m, m.Dst != Broadcast) == nil
+	return b.policy.Overhear(src, dst, m)
 }

@@ -76,7 +76,7 @@ type Message struct {
 	Maker Maker
 	// View is the sending front-end's parsed form of the payload, for the Index, Filters and
 	// Policy. It is valid while the message is being routed and only for the goroutine that sends
-	// it.
+	// it. Messages of the bus itself come without.
 	View any
 	// Free, if set, is called when nobody needs the payload any more.
 	Free func()

@@ -163,7 +163,7 @@ func (c *Conn) acquire(s string, flags NameFlags) Ownership {
 func (c *Conn) takeUp(n *name, flags NameFlags) {
 	add := func() {
 		n.owners = append(n.owners, owner{c, flags})
-		c.claims = append(c.claims, n)
+		c.claim(n)
 	}
 	if n.activator != nil {
 		c.handOver(n, add)
@@ -216,7 +216,7 @@ func (n *name) enqueue(c *Conn, at int, flags NameFlags) {
 	case at > 0:
 		n.owners = slices.Delete(n.owners, at, at+1)
 	default:
-		c.claims = append(c.claims, n)
+		c.claim(n)
 	}
 	if flags&ReplaceExisting != 0 {
 		n.owners = slices.Insert(n.owners, 1, owner{c, flags})
@@ -228,7 +228,7 @@ func (n *name) enqueue(c *Conn, at int, flags NameFlags) {
 // dequeue makes c, which waits at place at, wait no longer.
 func (n *name) dequeue(c *Conn, at int) {
 	n.owners = slices.Delete(n.owners, at, at+1)
-	c.claims = removeLast(c.claims, n)
+	c.unclaim(n)
 }
 
 // removeLast removes the last occurrence of x. A connection that leaves gives its names back from

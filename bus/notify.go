@@ -99,6 +99,8 @@ func (c *Conn) tell(dst *Conn, cookie uint64, n Notification) {
 	if cookie != 0 {
 		how = forced
 	}
-	c.push(dst, m, how)
+	if cookie != 0 && !dst.keptWaiting() || b.policy.Send(nil, dst, m, cookie != 0) == nil {
+		c.push(dst, m, how)
+	}
 	m.Release()
 }

@@ -20,6 +20,9 @@ const (
 	PartDBus1 Parts = 1 << 17
 	// PartBloom: the bloom filter in Message.Extra is set.
 	PartBloom Parts = 1 << 18
+	// PartHeader: Message.View is set, if only to what is in the header, which is what a Policy looks
+	// at. It is nil for what is no D-Bus message, and an error for what cannot be believed.
+	PartHeader Parts = 1 << 19
 )
 
 // Parts that the core itself makes, and the other kinds of metadata.

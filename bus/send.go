@@ -81,7 +81,7 @@ func (c *Conn) broadcast(m *Message) (missing Parts, err error) {
 	if err := c.maySend(); err != nil {
 		return 0, err
 	}
-	wants := c.gather(c, nil, m, b.monitorWants)
+	wants := c.gather(c, nil, m, b.monitorWants|b.needs)
 	defer b.scatter()
 	if missing := c.missing(m, wants); missing != 0 {
 		return missing, nil
@@ -89,9 +89,6 @@ func (c *Conn) broadcast(m *Message) (missing Parts, err error) {
 	b.stamp(m)
 	c.attach(m, wants)
 	c.showMonitors(nil, m)
-	if err := b.policy.Send(c, nil, m, false); err != nil {
-		return 0, err
-	}
 	c.spread(c, nil, m)
 	return 0, nil
 }
@@ -104,7 +101,7 @@ func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error)
 		return 0, err
 	}
 	dst, err := c.resolve(m)
-	wants := b.monitorWants
+	wants := b.monitorWants | b.needs
 	if err == nil {
 		wants |= dst.wanted()
 		if m.Flags&Signal != 0 {
@@ -135,6 +132,8 @@ func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error)
 		return 0, err
 	}
 	switch {
+	case m.ReplyCookie != 0 && awaited == nil && dst.wanted()&PartDBus1 != 0 && b.policy.Unrequested():
+		err = c.push(dst, m, reported)
 	case m.ReplyCookie != 0:
 		err = c.reply(dst, m, awaited)
 	case m.Flags&ExpectReply != 0:
@@ -212,9 +211,6 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
 	if err := c.bus.policy.Send(c, dst, m, requested); err != nil {
 		return err
 	}
-	if err := c.bus.policy.Receive(c, dst, m, false); err != nil {
-		return err
-	}
 	if len(m.FDs) > 0 && !dst.acceptFDs && m.Flags&Signal == 0 {
 		return errorf(ErrNoFDs, "connection %s does not take file descriptors", dst.UniqueName())
 	}
@@ -258,7 +254,7 @@ func (c *Conn) toBus(m *Message, eavesdropped bool) (missing Parts, err error) {
 	if c.monitor != nil {
 		return 0, c.maySend()
 	}
-	wants := b.monitorWants
+	wants := b.monitorWants | b.needs
 	if eavesdropped {
 		wants = c.gather(c, nil, m, wants)
 		defer b.scatter()
@@ -269,8 +265,13 @@ func (c *Conn) toBus(m *Message, eavesdropped bool) (missing Parts, err error) {
 	b.stamp(m)
 	c.attach(m, wants)
 	c.showMonitors(nil, m)
-	if err := b.policy.Send(c, nil, m, false); err != nil {
-		return 0, err
+	if c.joined { // everybody may say Hello
+		if err := b.policy.Send(c, nil, m, false); err != nil {
+			return 0, err
+		}
+	}
+	if m.ReplyCookie != 0 && !b.policy.Unrequested() {
+		return 0, errorf(ErrUnrequested, "the bus does not call its peers")
 	}
 	if eavesdropped {
 		c.spread(c, nil, m)
@@ -284,7 +285,8 @@ const busUID = 1<<32 - 1
 
 // Deliver queues a message of the bus itself for c, such as an answer of its driver, or what the
 // front-end answers on its own account ([Message].Answer). An error means that c's peer does not
-// read what it asked for. The caller keeps its reference.
+// read what it asked for. What the policy does not let c have vanishes, as with dbus-daemon. The
+// caller keeps its reference.
 func (c *Conn) Deliver(m *Message) error {
 	m.Src = FromBus
 	m.Dst = c.id
@@ -299,5 +301,15 @@ func (c *Conn) Deliver(m *Message) error {
 	b.stamp(m)
 	b.attachTime(m, b.monitorWants|c.wanted())
 	c.showMonitors(c, m)
-	return c.push(c, m, reported)
+	if b.policy.Send(nil, c, m, m.ReplyCookie != 0) == nil {
+		return c.push(c, m, reported)
+	}
+	if m.ReplyCookie != 0 && !c.keptWaiting() {
+		c.tell(c, m.ReplyCookie, Notification{Kind: ReplyDead})
+	}
+	return nil
 }
+
+// keptWaiting reports whether a policy may keep from c that its call has ended. Peers of kdbus, where a
+// call can be made that nothing but its end returns from, are told.
+func (c *Conn) keptWaiting() bool { return c.wanted()&PartDBus1 != 0 }

@@ -21,7 +21,7 @@ type message struct {
 
 func newMessage() *message {
 	m := new(message)
-	m.Has = bus.PartView | bus.PartDBus1
+	m.Has = bus.PartView | bus.PartHeader | bus.PartDBus1
 	return m
 }
 

@@ -28,6 +28,9 @@ type form struct {
 
 // makeParts makes what can be made of the missing parts that take looking into the payload.
 func (m *message) makeParts(missing bus.Parts) {
+	if missing&bus.PartHeader != 0 && m.View == nil {
+		m.View = m.readHeader()
+	}
 	if missing&(bus.PartView|bus.PartDBus1) == 0 {
 		return
 	}

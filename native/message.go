@@ -42,6 +42,7 @@ type content struct {
 	brief []byte
 
 	form *form  // the payload as D-Bus has it; nil until somebody wants it
+	head *head  // the header of the payload, for policies; nil until somebody wants it
 	free func() // gives the frame back, if not nil
 }
 
@@ -64,6 +65,9 @@ func takeMessage() *message {
 // recycle is called with the last reference to m.
 func (m *message) recycle() {
 	free := m.free
+	if m.head != nil {
+		m.head.recycle()
+	}
 	m.Message, m.content = bus.Message{}, content{}
 	if free != nil {
 		free()
