@@ -99,7 +99,7 @@ func requestName(c *call) error {
 	switch {
 	case errors.Is(err, bus.ErrTooManyNames):
 		return dbusErrorf("LimitsExceeded", "Connection \"%s\" is not allowed to own more services (increase limits in configuration file if required; max_names_per_connection=%d)",
-			c.peer.name, c.server.limits.MaxNames)
+			c.peer.name, c.server.limits.load().MaxNames)
 	case errors.Is(err, bus.ErrDenied):
 		return dbusErrorf("AccessDenied", "Connection \"%s\" is not allowed to own the service \"%s\" due to security policies in the configuration file",
 			c.peer.name, name)
@@ -255,7 +255,7 @@ func addMatch(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.server.subs.add(c.peer.conn, rule, c.server.limits.MaxMatchRules); err != nil {
+	if err := c.server.subs.add(c.peer.conn, rule, c.server.limits.load().MaxMatchRules); err != nil {
 		return err
 	}
 	return c.reply()

@@ -27,11 +27,11 @@ func (p *peer) hello(m *message, view *matchMessage, h *wire.Header, body []byte
 		return p.rejectEarly(h, dbusErrorf("InvalidArgs", "Call to %s has wrong args (%s, expected %s)\n", h.Member, h.Signature, ""))
 	}
 	conn, err := p.Join(bus.ConnConfig{
-		AcceptFDs:  p.TakesFDs(),
-		TellOwn:    true,
-		Limits:     &p.server.busLimit,
-		Wants:      bus.PartDBus1,
-		AttachSend: meta.AllKinds, // D-Bus 1 has no word for less
+		AcceptFDs:    p.TakesFDs(),
+		TellOwn:      true,
+		SharedLimits: &p.server.limits.bus,
+		Wants:        bus.PartDBus1,
+		AttachSend:   meta.AllKinds, // D-Bus 1 has no word for less
 	})
 	switch {
 	case errors.Is(err, bus.ErrTooManyConns):

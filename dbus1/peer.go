@@ -22,14 +22,14 @@ func (p *peer) HeaderSize() int { return wire.HeaderFixedSize }
 // FrameSize implements transport.Protocol: a frame is a message.
 func (p *peer) FrameSize(b []byte) (int, error) {
 	size, err := wire.MessageSize(b)
-	if err == nil && size > p.server.limits.MaxMessageSize {
-		err = fmt.Errorf("a message of %d bytes is longer than max_message_size=%d", size, p.server.limits.MaxMessageSize)
+	if limit := p.server.limits.load().MaxMessageSize; err == nil && size > limit {
+		err = fmt.Errorf("a message of %d bytes is longer than max_message_size=%d", size, limit)
 	}
 	return size, err
 }
 
 // MaxFDs implements transport.Protocol.
-func (p *peer) MaxFDs() int { return p.server.limits.MaxMessageFDs }
+func (p *peer) MaxFDs() int { return p.server.limits.load().MaxMessageFDs }
 
 // Frame implements transport.Protocol.
 func (p *peer) Frame(raw []byte, owned bool, free func()) error {
@@ -79,8 +79,8 @@ func (p *peer) claimFDs(n uint32) ([]int, error) {
 		return nil, nil
 	case !p.TakesFDs():
 		return nil, fmt.Errorf("a message should come with %d file descriptors, which were not negotiated", n)
-	case n > uint32(p.server.limits.MaxMessageFDs):
-		return nil, fmt.Errorf("a message comes with %d file descriptors (max_message_unix_fds=%d)", n, p.server.limits.MaxMessageFDs)
+	case n > uint32(p.MaxFDs()):
+		return nil, fmt.Errorf("a message comes with %d file descriptors (max_message_unix_fds=%d)", n, p.MaxFDs())
 	}
 	return p.ClaimFDs(n)
 }

@@ -1,6 +1,7 @@
 package dbus1_test
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -266,4 +267,65 @@ func TestUnfinishedMessagesAreLimited(t *testing.T) {
 		first.close()
 	}
 	others.stop()
+}
+
+// TestLimitsThatAreChanged hold for the peers that are there.
+func TestLimitsThatAreChanged(t *testing.T) {
+	s := startServer(t)
+	asleep, c := s.connect(t), s.connect(t)
+	names := 0
+	tests := []struct {
+		name   string
+		narrow dbus1.Limits
+		try    func() *wire.Message
+	}{
+		{"names", dbus1.Limits{MaxNames: 1}, func() *wire.Message {
+			names++
+			return c.newMessage(wire.TypeMethodCall, driver, "RequestName", fmt.Sprintf("org.example.N%d", names), uint32(0))
+		}},
+		{"match rules", dbus1.Limits{MaxMatchRules: -1}, func() *wire.Message {
+			return c.newMessage(wire.TypeMethodCall, driver, "AddMatch", "type='signal'")
+		}},
+		{"calls that wait", dbus1.Limits{MaxPendingReplies: -1}, func() *wire.Message {
+			return c.newMessage(wire.TypeMethodCall, asleep.name, "Call")
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			for _, step := range []struct {
+				limits  dbus1.Limits
+				refused bool
+			}{{dbus1.Limits{}, false}, {test.narrow, true}, {dbus1.Limits{}, false}} {
+				s.SetLimits(step.limits)
+				m := test.try()
+				if step.refused {
+					c.mustFail(t, "LimitsExceeded", m)
+					continue
+				}
+				c.mustSend(t, m)
+				c.must(t, "GetId")
+				for _, answer := range c.backlog {
+					if answer.Type == wire.TypeError {
+						t.Fatalf("refused with %+v: %s", step.limits, answer)
+					}
+				}
+			}
+		})
+	}
+	t.Run("connections of a user", func(t *testing.T) {
+		s.SetLimits(dbus1.Limits{MaxConnectionsPerUser: 2})
+		third, err := s.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer third.close()
+		if err := third.authenticate(false); err != nil {
+			t.Fatal(err)
+		}
+		third.mustFail(t, "LimitsExceeded", third.newMessage(wire.TypeMethodCall, driver, "Hello"))
+		s.SetLimits(dbus1.Limits{MaxConnectionsPerUser: 3})
+		if err := third.hello(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -188,12 +188,13 @@ func (l *listener) pause(err error) {
 func (l *listener) pauseIfFull() bool {
 	s := l.server
 	s.mu.Lock()
-	l.paused = s.incomplete >= s.limits.MaxIncompleteConnections
+	limit := s.limits.Load().MaxIncompleteConnections
+	l.paused = s.incomplete >= limit
 	paused := l.paused
 	s.mu.Unlock()
 	if paused {
 		s.blame.warn(s.log, "not accepting connections until one that is being set up is done",
-			"max_incomplete_connections", s.limits.MaxIncompleteConnections)
+			"max_incomplete_connections", limit)
 	}
 	return paused
 }

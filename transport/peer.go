@@ -169,9 +169,10 @@ func (p *Peer) name() string {
 
 // expectJoin gives the peer a limited time to get onto the bus.
 func (p *Peer) expectJoin() {
-	p.deadline = time.AfterFunc(p.server.limits.AuthTimeout, func() {
+	timeout := p.server.limits.Load().AuthTimeout
+	p.deadline = time.AfterFunc(timeout, func() {
 		p.server.blame.warn(p.server.log, "disconnecting a peer that has not said Hello in time",
-			"pid", p.creds.PID, "uid", p.creds.UID, "auth_timeout", p.server.limits.AuthTimeout)
+			"pid", p.creds.PID, "uid", p.creds.UID, "auth_timeout", timeout)
 		p.HangUp()
 	})
 }

@@ -24,10 +24,6 @@ type reader struct {
 	timer   *time.Timer
 }
 
-// pendingFDTimeout is how long descriptors may wait for the rest of their message
-// (pending_fd_timeout).
-const pendingFDTimeout = 150 * time.Second
-
 // drop gives up what has not become a message of the user uid.
 func (r *reader) drop(uid uint32) {
 	bus.CloseDescriptors(uid, r.fds)
@@ -249,6 +245,8 @@ func (p *Peer) checkFDs(incomplete bool) error {
 		p.in.fds = nil
 	case n > p.protocol.MaxFDs():
 		return fmt.Errorf("%d file descriptors came with a message (max_message_unix_fds=%d)", n, p.protocol.MaxFDs())
+	case incomplete && n > p.server.limits.Load().MaxIncomingFDs:
+		return fmt.Errorf("%d file descriptors wait for the rest of their messages (max_incoming_unix_fds=%d)", n, p.server.limits.Load().MaxIncomingFDs)
 	case !incomplete:
 		return fmt.Errorf("%d file descriptors came that belong to no message", n)
 	}
@@ -259,9 +257,10 @@ func (p *Peer) checkFDs(incomplete bool) error {
 func (p *Peer) watchFDs() {
 	switch {
 	case len(p.in.fds) > 0 && p.in.timer == nil:
-		p.in.timer = time.AfterFunc(pendingFDTimeout, func() {
+		timeout := p.server.limits.Load().PendingFDTimeout
+		p.in.timer = time.AfterFunc(timeout, func() {
 			p.server.blame.warn(p.server.log, "disconnecting a peer that sent file descriptors without their message",
-				"pid", p.creds.PID, "uid", p.creds.UID, "pending_fd_timeout", pendingFDTimeout)
+				"pid", p.creds.PID, "uid", p.creds.UID, "pending_fd_timeout", timeout)
 			p.HangUp()
 		})
 	case len(p.in.fds) == 0 && p.in.timer != nil:

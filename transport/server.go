@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,35 +8,12 @@ import (
 	"net"
 	"os"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/bus"
 )
-
-// Limits of a server. Zero values mean the defaults, which are those of dbus-daemon's session bus
-// unless said otherwise.
-type Limits struct {
-	// MaxIncompleteConnections is how many peers may be connected that have not said Hello yet.
-	// When there are that many, no more are accepted until one is done or gone.
-	MaxIncompleteConnections int // max_incomplete_connections, 10,000
-	// AuthTimeout is how long a peer may take from connecting to Hello.
-	AuthTimeout time.Duration // auth_timeout, 30 s
-	// MaxConnections is how many peers may have said Hello.
-	MaxConnections int // max_completed_connections, 100,000
-	// MaxIncomingBytes is how much of long messages, of 4 KiB and more, that have not arrived in
-	// full the connections of one user may hold together, in bytes.
-	MaxIncomingBytes int // max_incoming_bytes, 1,000,000,000; in dbus-daemon for each connection
-}
-
-func (l Limits) withDefaults() Limits {
-	l.MaxIncompleteConnections = cmp.Or(l.MaxIncompleteConnections, 10_000)
-	l.AuthTimeout = cmp.Or(l.AuthTimeout, 30*time.Second)
-	l.MaxConnections = cmp.Or(l.MaxConnections, 100_000)
-	l.MaxIncomingBytes = cmp.Or(l.MaxIncomingBytes, 1_000_000_000)
-	return l
-}
 
 // Config describes a server.
 type Config struct {
@@ -64,7 +40,7 @@ type Config struct {
 type Server struct {
 	config Config
 	poller *poller
-	limits Limits
+	limits atomic.Pointer[Limits]
 	log    *slog.Logger
 	blame  limiter // log lines about peers
 	uid    uint32  // of this process
@@ -90,7 +66,6 @@ func NewServer(config Config) (*Server, error) {
 	s := &Server{
 		poller:    poller,
 		config:    config,
-		limits:    config.Limits.withDefaults(),
 		log:       config.Log,
 		uid:       uint32(os.Getuid()),
 		peers:     make(map[*Peer]struct{}),
@@ -98,6 +73,7 @@ func NewServer(config Config) (*Server, error) {
 		incoming:  make(map[uint32]int),
 		looks:     make(map[uint32]int),
 	}
+	s.SetLimits(config.Limits)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -166,7 +142,7 @@ var ErrTooManyPeers = errors.New("as many peers as may be on the bus are (max_co
 func (s *Server) completed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.peers)-s.incomplete >= s.limits.MaxConnections {
+	if len(s.peers)-s.incomplete >= s.limits.Load().MaxConnections {
 		return ErrTooManyPeers
 	}
 	s.incomplete--
@@ -191,9 +167,9 @@ func (s *Server) hold(uid uint32, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	held := s.incoming[uid] + n
-	if n > 0 && held > s.limits.MaxIncomingBytes {
+	if limit := s.limits.Load().MaxIncomingBytes; n > 0 && held > limit {
 		return fmt.Errorf("the connections of user %d hold %d bytes of messages that have not arrived in full (max_incoming_bytes=%d)",
-			uid, held, s.limits.MaxIncomingBytes)
+			uid, held, limit)
 	}
 	if held == 0 {
 		delete(s.incoming, uid)
