@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"math"
+	"time"
 
 	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/dbus1"
@@ -11,18 +12,30 @@ import (
 func limitsOf(l *busconfig.Limits) dbus1.Limits {
 	return dbus1.Limits{
 		MaxIncompleteConnections: limit(l.MaxIncompleteConnections),
-		AuthTimeout:              l.AuthTimeout,
+		AuthTimeout:              limitTime(l.AuthTimeout),
 		MaxConnections:           limit(l.MaxCompletedConnections),
 		MaxMessageSize:           limit(l.MaxMessageSize),
 		MaxMessageFDs:            limit(l.MaxMessageUnixFDs),
+		MaxConnectionsPerUser:    limit(l.MaxConnectionsPerUser),
 		MaxIncomingBytes:         limit(l.MaxIncomingBytes),
+		MaxIncomingFDs:           limit(l.MaxIncomingUnixFDs),
+		PendingFDTimeout:         limitTime(l.PendingFDTimeout),
 		MaxQueueBytes:            limit(l.MaxOutgoingBytes),
 		MaxQueueFDs:              limit(l.MaxOutgoingUnixFDs),
 		MaxNames:                 limit(l.MaxNamesPerConnection),
 		MaxMatchRules:            limit(l.MaxMatchRulesPerConnection),
 		MaxPendingReplies:        limit(l.MaxRepliesPerConnection),
+		ReplyTimeout:             l.ReplyTimeout, // for ever if it is negative
 	}
 }
 
-// limit makes of 0 the least that a limit can be, since 0 means the default in Limits.
-func limit(v int64) int { return int(min(max(v, 1), math.MaxInt32)) }
+// limit makes of 0 what means none in Limits, where 0 means the default.
+func limit(v int64) int {
+	if v <= 0 {
+		return -1
+	}
+	return int(min(v, math.MaxInt32))
+}
+
+// limitTime makes of 0 the shortest time that there is.
+func limitTime(d time.Duration) time.Duration { return max(d, 1) }
