@@ -17,9 +17,9 @@ import (
 // in advance, the others when they are needed first.
 type messageIndex struct {
 	policy *Policy
-	rules  []*Rule // in order; their places are their numbers
-	first  bool    // the first rule voids those of earlier parts
-	sets   [wantsFields + 1]atomic.Pointer[[]table]
+	rules  []*Rule                                  // in order; their places are their numbers
+	first  bool                                     // the first rule voids those of earlier parts
+	sets   [wantsFields + 2]atomic.Pointer[[]table] // the last one is for those without header
 }
 
 // table has the rules that compare the same fields.
@@ -124,11 +124,12 @@ func (s *symbols) key(w wants) (k key, ok bool) {
 
 // tables are those for messages without the fields absent, the one with the highest number first.
 func (x *messageIndex) tables(absent wants) []table {
-	if t := x.sets[absent].Load(); t != nil {
+	set := &x.sets[min(absent, wantsFields+1)]
+	if t := set.Load(); t != nil {
 		return *t
 	}
 	t := x.build(absent)
-	x.sets[absent].Store(&t) // somebody else may have, too; they are alike
+	set.Store(&t) // somebody else may have, too; they are alike
 	return t
 }
 

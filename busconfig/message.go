@@ -1,12 +1,6 @@
 package busconfig
 
-import (
-	"slices"
-	"strings"
-	"sync/atomic"
-
-	"github.com/kdbus-go/kdbus/wire"
-)
+import "github.com/kdbus-go/kdbus/wire"
 
 // Message is what rules see of a message. Fill in a new one, or assign a whole one, for each message:
 // what a check has found out about Path, Interface, Member and ErrorName is kept in it for the next
@@ -18,6 +12,9 @@ type Message struct {
 	Type wire.Type
 	// The header fields of these names; "" if the header has none.
 	Path, Interface, Member, ErrorName string
+	// Opaque is set for what is no D-Bus message and has nothing of a header, such as kdbus's peers may
+	// exchange. What a rule allows for a path, an interface, a member or an error it does not allow then.
+	Opaque bool
 	// Reply is set if the header has a reply serial, Requested if it also answers a call that the receiver
 	// waits for.
 	Reply, Requested bool
@@ -50,6 +47,9 @@ type symbol uint32
 
 // absent are the fields that the header does not have.
 func (m *Message) absent() (w wants) {
+	if m.Opaque {
+		return wantsFields | wantsHeader
+	}
 	if m.Path == "" {
 		w |= wantsPath
 	}
@@ -81,78 +81,5 @@ func (m *Message) resolve(p *Policy) {
 	m.known = symbols{
 		policy: p, absentFields: m.absent(),
 		path: p.texts[m.Path], iface: p.texts[m.Interface], member: p.texts[m.Member], errorName: p.texts[m.ErrorName],
-	}
-}
-
-// Names are the names of a connection: its unique name, and all names that it owns or waits for, since
-// rules about a name concern everybody in its queue. Keep one for each connection and make a new one
-// when its names change: which rules concern them is found out once.
-//
-// Names may be used from several goroutines. nil are no names.
-type Names struct {
-	names []string
-	known atomic.Pointer[mentioned]
-}
-
-// mentioned are the names that rules of a policy mention, and the prefixes that they have.
-type mentioned struct {
-	policy          *Policy
-	exact, prefixes []symbol
-}
-
-// NewNames returns the given names. The slice is copied, the strings are kept.
-func NewNames(names ...string) *Names { return &Names{names: slices.Clone(names)} }
-
-// All returns a copy of the names.
-func (n *Names) All() []string {
-	if n == nil {
-		return nil
-	}
-	return slices.Clone(n.names)
-}
-
-var noNames mentioned
-
-// resolve returns what p knows of n.
-func (n *Names) resolve(p *Policy) *mentioned {
-	if n == nil {
-		return &noNames
-	}
-	if k := n.known.Load(); k != nil && k.policy == p {
-		return k
-	}
-	k := &mentioned{policy: p}
-	for _, name := range n.names {
-		if s := p.names[name]; s != 0 {
-			k.exact = append(k.exact, s)
-		}
-		for prefix := range prefixesOf(name) {
-			if s := p.prefixes[prefix]; s != 0 && !slices.Contains(k.prefixes, s) {
-				k.prefixes = append(k.prefixes, s)
-			}
-		}
-	}
-	n.known.Store(k)
-	return k
-}
-
-// has tells whether one of the names is s, or lies in the namespace s.
-func (n *Names) has(s string, namespace bool) bool {
-	if n == nil {
-		return false
-	}
-	return slices.ContainsFunc(n.names, func(name string) bool {
-		return name == s && !namespace || namespace && within(name, s)
-	})
-}
-
-// prefixesOf yields name, and all that it is within, from the longest to the shortest.
-func prefixesOf(name string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for end := len(name); end > 0; end = strings.LastIndexByte(name[:end], '.') {
-			if !yield(name[:end]) {
-				return
-			}
-		}
 	}
 }

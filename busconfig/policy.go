@@ -137,6 +137,13 @@ func (p *Policy) For(uid uint32, gids []uint32, atConsole bool) *View {
 	return v
 }
 
+// AsksForGroups tells whether the groups of a connection make a difference, and AsksForConsole whether its
+// user's sitting at the machine does: who asks [Policy.For] need not find them out otherwise.
+func (p *Policy) AsksForGroups() bool { return len(p.groups) > 0 }
+
+// AsksForConsole is like AsksForGroups.
+func (p *Policy) AsksForConsole() bool { return len(p.atConsole.rules)+len(p.notAtConsole.rules) > 0 }
+
 // ForAnonymous returns the view of a connection that is of no user: nothing that is said about users,
 // groups and the console concerns it.
 func (p *Policy) ForAnonymous() *View { return p.anonymous }

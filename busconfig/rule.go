@@ -75,6 +75,7 @@ const (
 	wantsPeer   // destination, sender, or the name to own
 	wantsPrefix // the beginning of it
 	wantsID     // user or group
+	wantsHeader // anything of the header: missing in messages that are none of D-Bus
 )
 
 // wantsFields are the ones whose header field a message may lack.
@@ -137,9 +138,10 @@ const anyNumber = 1<<32 - 1
 
 // wantsOf are the fields that r compares with those of a message that lacks the fields absent, and
 // whether r can match it at all. A rule matches if it wants a field that is not there, except that
-// what is allowed for an interface is not allowed without one.
+// what is allowed for an interface is not allowed without one, nor what is allowed for any field
+// if there is no header.
 func (r *Rule) wantsOf(absent wants) (wants, bool) {
-	if r.Allow && r.wants&absent&wantsInterface != 0 {
+	if r.Allow && (r.wants&absent&wantsInterface != 0 || absent&wantsHeader != 0 && r.wants&wantsFields != 0) {
 		return 0, false
 	}
 	return r.wants &^ absent, true
