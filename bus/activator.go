@@ -17,7 +17,7 @@ func (c *Conn) standIn() {
 	if n == nil {
 		n = &name{name: c.activates}
 		b.names[n.name] = n
-		b.peak()
+		b.vacant++
 	}
 	n.activator = c
 	c.claim(n)
@@ -30,6 +30,9 @@ func (c *Conn) standIn() {
 // standDown takes c's name away from it, if it has joined the bus. Bus.mu is held for writing.
 func (c *Conn) standDown() {
 	for _, n := range c.claims {
+		if c.service != nil {
+			c.giveUp(c, n, unknown(&Message{DstName: n.name}))
+		}
 		if n.primary() == c {
 			c.handOver(n, func() { n.activator = nil })
 		} else {
@@ -55,15 +58,19 @@ func (m *Message) via(n *name) {
 	m.Extra.via = n
 }
 
-// moveMessages moves what is queued at from and was sent to the name n to the queue of to, in order,
-// and the calls among it become calls of to. What finds no space there is lost: callers are told,
+// moveMessages moves messages that were sent to the name n from one queue to that of to, in order,
+// and the calls among them become calls of to. What finds no space there is lost: callers are told,
 // and to, by its count of dropped messages. Bus.mu is held for writing.
-func (c *Conn) moveMessages(n *name, from, to *Conn) {
-	for _, m := range from.extract(n) {
-		w := c.bus.callOf(m, from)
-		err := c.accept(to, m)
-		if w != nil {
-			c.moveCall(w, to, err == nil)
+func (c *Conn) moveMessages(n *name, messages []*Message, from, to *Conn) {
+	for _, m := range messages {
+		if from.service != nil {
+			c.deliverHeld(n, from, to, m)
+		} else {
+			w := c.bus.callOf(m, from)
+			err := c.accept(to, m)
+			if w != nil {
+				c.moveCall(w, to, err == nil)
+			}
 		}
 		m.Release()
 	}
@@ -86,6 +93,7 @@ func (c *Conn) extract(n *name) (found []*Message) {
 		case m.Extra.via == n:
 			found = append(found, m)
 			q.ledger.release(m)
+			c.discharge(m)
 		default:
 			q.addSpecial(m, c.flags&FlagActivator != 0)
 		}

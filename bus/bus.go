@@ -31,6 +31,14 @@ type Config struct {
 	CreatorFlags uint64
 	// Bloom says how bloom filters are made on this bus. The zero value means DefaultBloom.
 	Bloom BloomParameter
+
+	// What waits until a service has started is judged again when it is known who gets it. View makes
+	// the View of such a message anew, from its Payload, if the Policy needs PartHeader; nil if there is none.
+	View func(m *Message) any
+	// Refusal makes the message that tells src, a peer of D-Bus 1, that nobody gets m, which it has sent and which
+	// has waited for a service; nil for none. Others than D-Bus 1 peers are told of calls only, by ReplyDead and
+	// ReplyTimeout. It is called with the bus locked and must not block and not call back into the bus.
+	Refusal func(src *Conn, m *Message, reason error) *Message
 }
 
 // BloomParameter says how bloom filters are made on a bus. The core looks at the size only, but all
@@ -57,14 +65,18 @@ type Bus struct {
 	clock   clock
 	attach  meta.Kinds // what messages on this bus may carry
 
-	mu        sync.RWMutex
-	lastID    ID
-	conns     map[ID]*Conn
-	names     map[string]*name
-	monitors  []*Conn
-	broadcast uint64  // number of the broadcast being routed; see Conn.mark
-	receivers []*Conn // of the broadcast being routed
-	matches   matchIndex
+	mu     sync.RWMutex
+	lastID ID
+	// lastService is the last id of an activator in services: see Service.
+	lastService ID
+	services    map[ID]*Conn
+	conns       map[ID]*Conn
+	names       map[string]*name
+	vacant      int // names that only have an activator
+	monitors    []*Conn
+	broadcast   uint64  // number of the broadcast being routed; see Conn.mark
+	receivers   []*Conn // of the broadcast being routed
+	matches     matchIndex
 	policies
 
 	audience     tally // what the connections want, monitors included
@@ -88,7 +100,10 @@ func (d *Domain) NewBus(config Config) *Bus {
 		owner:   ownerOf(&config),
 		indexes: config.Indexes,
 		conns:   make(map[ID]*Conn),
-		names:   make(map[string]*name),
+
+		lastService: firstService,
+		services:    make(map[ID]*Conn),
+		names:       make(map[string]*name),
 	}
 	if b.config.Bloom == (BloomParameter{}) {
 		b.config.Bloom = DefaultBloom
@@ -164,7 +179,7 @@ func (b *Bus) Stats() Stats {
 	defer b.mu.RUnlock()
 	s := b.peaks
 	s.Conns = len(b.conns)
-	s.Names = len(b.conns) + len(b.names)
+	s.Names = b.nameCount()
 	s.Monitors = len(b.monitors)
 	return s
 }
@@ -172,5 +187,8 @@ func (b *Bus) Stats() Stats {
 // peak notes new maxima. Bus.mu is held for writing.
 func (b *Bus) peak() {
 	b.peaks.PeakConns = max(b.peaks.PeakConns, len(b.conns))
-	b.peaks.PeakNames = max(b.peaks.PeakNames, len(b.conns)+len(b.names))
+	b.peaks.PeakNames = max(b.peaks.PeakNames, b.nameCount())
 }
+
+// nameCount returns how many names have an owner, unique ones included. Bus.mu is held.
+func (b *Bus) nameCount() int { return len(b.conns) + len(b.names) - b.vacant }

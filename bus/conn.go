@@ -46,6 +46,7 @@ type Conn struct {
 	collect     func(meta.Kinds) meta.Data
 	fake        *meta.Data // what the peer wants to be known instead
 	activates   string     // the name of an activator
+	service     Service    // which the bus can start, if that is what activates is
 	credentials credentials
 
 	// Guarded by Bus.mu.
@@ -131,6 +132,13 @@ func (c *Conn) Hello() error {
 	if c.judged != b.serial {
 		c.judge() // the policy was exchanged in between
 	}
+	if c.service != nil {
+		c.joined = true
+		b.services[c.id] = c
+		c.standIn()
+		b.mu.Unlock()
+		return nil
+	}
 	before := b.audience.parts
 	c.joined = true
 	b.conns[c.id] = c
@@ -162,8 +170,10 @@ func (c *Conn) mayJoin() error {
 		return nil
 	}
 	if c.flags&FlagActivator != 0 {
-		if err := b.policy.Own(c, c.activates); err != nil {
-			return err
+		if c.service == nil {
+			if err := b.policy.Own(c, c.activates); err != nil {
+				return err
+			}
 		}
 		if n := b.names[c.activates]; n != nil && n.activator != nil {
 			return errorf(ErrExists, "the name %s has an activator already", c.activates)
@@ -186,7 +196,10 @@ func (c *Conn) leave() {
 	for len(c.claims) > 0 {
 		b.removeOwner(c, c.claims[len(c.claims)-1], c)
 	}
-	if c.joined {
+	if c.service != nil {
+		c.joined = false
+		delete(b.services, c.id)
+	} else if c.joined {
 		c.joined = false
 		b.audience.remove(c.wanted())
 		if c.tellOwn {
@@ -216,7 +229,9 @@ func (c *Conn) Close() {
 	changed := wantsChanged(before, b.audience.parts)
 	b.mu.Unlock()
 	c.shut()
-	b.domain.leave(c.uid)
+	if c.service == nil {
+		b.domain.leave(c.uid)
+	}
 	if changed {
 		b.tellWanted()
 	}

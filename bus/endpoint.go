@@ -29,6 +29,8 @@ type ConnConfig struct {
 	Flags ConnFlags
 	// ActivatorName is the well-known name that a connection with FlagActivator stands in for.
 	ActivatorName string
+	// Service makes an activator that of a service which the bus itself can start. May be nil.
+	Service Service
 	// Policies are the entries that a connection with FlagActivator or FlagPolicyHolder holds, from
 	// Hello on: see [Conn.UpdatePolicies]. They are copied.
 	Policies []NamePolicy
@@ -85,12 +87,18 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 	if err := b.admits(&config); err != nil {
 		return nil, err
 	}
-	if err := b.domain.enter(config.UID); err != nil {
-		return nil, err
+	if config.Service == nil {
+		if err := b.domain.enter(config.UID); err != nil {
+			return nil, err
+		}
 	}
 	b.mu.Lock()
-	b.lastID++
-	id, policy, serial := b.lastID, b.policy, b.serial
+	last := &b.lastID
+	if config.Service != nil {
+		last = &b.lastService
+	}
+	*last++
+	id, policy, serial := *last, b.policy, b.serial
 	b.mu.Unlock()
 	c := &Conn{
 		bus:         b,
@@ -108,6 +116,7 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 		collect:     config.Collect,
 		fake:        config.Fake,
 		activates:   config.ActivatorName,
+		service:     config.Service,
 		attachSend:  config.AttachSend,
 		attachable:  config.AttachSend & b.attach,
 		policies:    clonePolicies(config.Policies),
@@ -129,6 +138,9 @@ func (b *Bus) admits(config *ConnConfig) error {
 	}
 	if (special == FlagActivator) != (config.ActivatorName != "") {
 		return errorf(ErrInvalid, "an activator needs a name, and others have none")
+	}
+	if config.Service != nil && special != FlagActivator {
+		return errorf(ErrInvalid, "only an activator can be that of a service")
 	}
 	if len(config.Policies) > 0 {
 		if special&(FlagActivator|FlagPolicyHolder) == 0 {

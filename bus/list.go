@@ -21,6 +21,7 @@ type ListEntry struct {
 	ConnFlags ConnFlags
 	Name      string // "" for the connection as such
 	NameFlags NameFlags
+	Service   bool // an activator of the bus itself: see Service
 }
 
 // List returns connections and names as far as c may see them, by id. A connection has one entry
@@ -35,6 +36,13 @@ func (c *Conn) list(flags ListFlags) (entries []ListEntry) {
 	b := c.bus
 	b.mu.RLock()
 	defer b.mu.RUnlock()
+	if flags&ListActivators != 0 {
+		for _, conn := range b.services {
+			if n := b.names[conn.activates]; b.policy.See(c, n.name) {
+				entries = append(entries, ListEntry{ID: conn.id, ConnFlags: conn.flags, Name: n.name, NameFlags: n.flags(conn), Service: true})
+			}
+		}
+	}
 	for _, conn := range b.conns {
 		entry := ListEntry{ID: conn.id, ConnFlags: conn.flags}
 		before := len(entries)

@@ -278,6 +278,9 @@ func (c *Conn) handOver(n *name, change func()) {
 	b := c.bus
 	old := n.primary()
 	event := Notification{Kind: NameChanged, Name: n.name, OldOwner: old.id, OldFlags: uint64(n.flags(old))}
+	if len(n.owners) == 0 {
+		b.vacant--
+	}
 	old.owned = removeLast(old.owned, n.name)
 	if old.tellOwn {
 		c.tell(old, 0, Notification{Kind: NameLost, Name: n.name, OldOwner: old.id})
@@ -289,12 +292,23 @@ func (c *Conn) handOver(n *name, change func()) {
 		c.announce(event)
 		return
 	}
-	if old == n.activator || now == n.activator {
-		c.moveMessages(n, old, now)
+	if len(n.owners) == 0 {
+		b.vacant++
+	} else if old == n.activator {
+		b.peak()
+	}
+	var moving []*Message
+	if old == n.activator || now == n.activator && now.service == nil {
+		moving = old.extract(n)
 	}
 	event.NewOwner, event.NewFlags = now.id, uint64(n.flags(now))
 	c.announce(event)
+	if old.service != nil {
+		moving = c.answerWaiters(moving)
+		old.service.Started()
+	}
 	c.gain(n)
+	c.moveMessages(n, moving, old, now)
 }
 
 // gain tells the new primary owner of n.

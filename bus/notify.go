@@ -42,6 +42,10 @@ type Notification struct {
 	// NameChanged, [ConnFlags] with IDAdded and IDRemoved, otherwise 0.
 	OldFlags, NewFlags uint64
 
+	// Reason is why a call of a native peer to a service that did not run ends with ReplyDead or
+	// ReplyTimeout; else nil.
+	Reason error
+
 	rendered *sync.Once
 }
 

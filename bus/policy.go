@@ -93,8 +93,10 @@ func (b *Bus) SetPolicy(p Policy) {
 	}
 	b.needs = p.Needs()
 	b.serial++
-	for _, c := range b.conns {
-		c.judge()
+	for _, conns := range []map[ID]*Conn{b.conns, b.services} {
+		for _, c := range conns {
+			c.judge()
+		}
 	}
 }
 

@@ -62,6 +62,10 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 	}
 	if how == forced {
 		q.ledger.add(q.ledger.entry(m.uid), m)
+	} else if m.Extra != nil && dst.service != nil {
+		if err := dst.admit(m); err != nil {
+			return err
+		}
 	} else if err := q.ledger.charge(&dst.limits.load().Quota, m); err != nil {
 		if how != reported {
 			c.dropLocked(dst)
@@ -245,6 +249,7 @@ func (c *Conn) shut() {
 	q.messages, q.head, q.ranked, q.held, q.closed = nil, 0, nil, nil, true
 	for _, m := range rest {
 		q.ledger.release(m)
+		c.discharge(m)
 	}
 	c.mu.Unlock()
 	for _, m := range rest {

@@ -181,10 +181,9 @@ func (c *Conn) resolve(m *Message) (*Conn, error) {
 			return nil, unknown(m)
 		}
 		return nil, errorf(ErrMoved, "the name %s belongs to %s, not to %s", m.DstName, dst.UniqueName(), m.Dst)
-	case n.activator != nil:
-		if m.Flags&NoAutoStart != 0 && dst == n.activator {
-			return nil, c.inactive(m)
-		}
+	case dst == n.activator && m.Flags&NoAutoStart != 0:
+		return nil, c.inactive(m)
+	case n.activator != nil && (dst == n.activator || n.activator.service == nil):
 		m.via(n)
 	}
 	return dst, nil

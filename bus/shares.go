@@ -51,7 +51,7 @@ func (b *Bus) UserStats() map[uint32]UserStats {
 	for uid, n := range b.domain.userConns() {
 		users[uid] = UserStats{Conns: n}
 	}
-	for _, c := range b.Conns() {
+	for _, c := range append(b.Conns(), b.activators()...) {
 		for _, share := range c.QueueShares() {
 			u := users[share.UID]
 			u.Messages += share.Messages

@@ -1,0 +1,258 @@
+package bus
+
+import (
+	"errors"
+	"maps"
+	"slices"
+)
+
+// Services that the bus itself can start. Each has an activator of a kind of its own, which D-Bus does
+// not know: it is not among the connections of the bus and is not counted on anybody's account. What
+// waits for a service is, besides messages, whoever wants to know when it runs. When its owner
+// gives the name back, nothing returns to such an activator: messages that the owner has not read are
+// lost with it, as D-Bus has it.
+
+// A Service is what makes an activator one of this kind, see ConnConfig. Its methods are called with the
+// bus and the connection locked; they must not block and not call back into the bus.
+type Service interface {
+	// Admit is asked before something waits for the service that is of the user uid and is
+	// accounted with size bytes. An error refuses it.
+	Admit(uid uint32, size int) error
+	// Release tells that it waits no longer.
+	Release(uid uint32, size int)
+	// Started tells that a connection has taken the name. What waited is on its way.
+	Started()
+}
+
+// firstService is the first id of activators of services. Those of connections are far below.
+const firstService ID = 1 << 62
+
+// waiter is somebody who waits for an owner. It stands in the queue as the Form of a message.
+type waiter struct {
+	answer func(reason error) *Message
+}
+
+func (m *Message) waiter() *waiter {
+	w, _ := m.extra().Form.(*waiter)
+	return w
+}
+
+// AwaitOwner lets c, the caller, wait until somebody takes the name, which has to be that of a service.
+// Then answer(nil) makes a message of the bus for c, or, if the service is given up,
+// answer(reason). It is called with the bus locked, and must not block and not call back. Nothing
+// is made for who has left. Errors: ErrExists if the name has an owner, ErrNoSuchName if it is no
+// service's, and those of Admit.
+func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error {
+	b := c.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := b.names[name]
+	switch {
+	case !c.joined:
+		return c.gone()
+	case n != nil && len(n.owners) > 0:
+		return errorf(ErrExists, "the name %s has an owner", name)
+	case n == nil || n.activator == nil || n.activator.service == nil:
+		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
+	}
+	m := &Message{Src: c.id, DstName: name, Extra: &Extra{via: n, Form: &waiter{answer}}, uid: c.uid}
+	b.stamp(m)
+	defer m.Release()
+	return c.push(n.activator, m, reported)
+}
+
+// SendToName sends a message of the bus itself to the owner of a name, or lets it wait for one if the name
+// has an activator. build makes it, for the owner, or nil if there is none yet; it is called with the bus locked. The
+// error is ErrNoSuchName, or that there is no space. It may be called by any goroutine that holds no lock.
+func (b *Bus) SendToName(name string, build func(owner *Conn) *Message) error {
+	messenger := &Conn{bus: b, uid: busUID}
+	b.mu.Lock()
+	err := messenger.sendToName(name, build)
+	b.mu.Unlock()
+	messenger.Flush()
+	return err
+}
+
+// sendToName is SendToName. Bus.mu is held for writing.
+func (c *Conn) sendToName(name string, build func(owner *Conn) *Message) error {
+	b := c.bus
+	n := b.names[name]
+	if n == nil {
+		return errorf(ErrNoSuchName, "nobody owns the name %s", name)
+	}
+	dst, owner := n.primary(), n.primary()
+	if owner == n.activator {
+		owner = nil
+	}
+	m := build(owner)
+	defer m.Release()
+	m.Src, m.uid = FromBus, busUID
+	b.stamp(m)
+	b.attachTime(m, b.monitorWants|dst.wanted())
+	c.showMonitors(owner, m)
+	if owner == nil {
+		m.via(n)
+	} else if b.policy.Send(nil, owner, m, false) != nil {
+		return nil
+	}
+	return c.push(dst, m, reported)
+}
+
+// Waiting returns how much waits for the service of c, and who came first; FromBus if that is the bus itself.
+func (c *Conn) Waiting() (n int, first ID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.queue.held
+	if len(held) == 0 {
+		return 0, 0
+	}
+	return len(held), held[0].Src
+}
+
+// Fail gives the service of c up: whoever sent what waits for it is told the reason. It may be called by
+// any goroutine that holds no lock.
+func (c *Conn) Fail(reason error) {
+	messenger := &Conn{bus: c.bus, uid: busUID}
+	c.bus.mu.Lock()
+	if n := c.bus.names[c.activates]; n != nil && n.activator == c {
+		messenger.giveUp(c, n, reason)
+	}
+	c.bus.mu.Unlock()
+	messenger.Flush()
+}
+
+// giveUp refuses what waits for the service of the activator from. Bus.mu is held for writing.
+func (c *Conn) giveUp(from *Conn, n *name, reason error) {
+	for _, m := range from.extract(n) {
+		c.refuse(from, m, reason)
+		m.Release()
+	}
+}
+
+// refuse tells who sent m, which has waited at from, that nobody gets it. Bus.mu is held for writing.
+func (c *Conn) refuse(from *Conn, m *Message, reason error) {
+	b := c.bus
+	w := b.callOf(m, from)
+	if w != nil {
+		w.caller.settle(w.key)
+		from.disown(w)
+	}
+	src := b.conns[m.Src]
+	switch {
+	case src == nil:
+	case m.waiter() != nil:
+		c.answer(src, m.waiter().answer(reason))
+	case src.wanted()&PartDBus1 != 0 && b.config.Refusal != nil:
+		c.answer(src, b.config.Refusal(src, m, reason))
+	case w != nil:
+		kind := ReplyDead
+		if errors.Is(reason, ErrTimedOut) {
+			kind = ReplyTimeout
+		}
+		c.tell(src, m.Cookie, Notification{Kind: kind, OldOwner: from.id, Reason: reason})
+	}
+}
+
+// answer queues a message of the bus itself, an answer that may be nil, for dst. It has to find space: it
+// is bounded by what dst had waiting. Bus.mu is held for writing.
+func (c *Conn) answer(dst *Conn, m *Message) {
+	if m == nil {
+		return
+	}
+	b := c.bus
+	m.Src, m.Dst, m.uid = FromBus, dst.id, busUID
+	b.stamp(m)
+	b.attachTime(m, b.monitorWants|dst.wanted())
+	c.showMonitors(dst, m)
+	if b.policy.Send(nil, dst, m, true) == nil {
+		c.push(dst, m, forced)
+	}
+	m.Release()
+}
+
+// answerWaiters tells those among held who only wait for the name that it has an owner now. It returns the
+// others. Bus.mu is held for writing.
+func (c *Conn) answerWaiters(held []*Message) []*Message {
+	return slices.DeleteFunc(held, func(m *Message) bool {
+		w := m.waiter()
+		if w == nil {
+			return false
+		}
+		if caller := c.bus.conns[m.Src]; caller != nil {
+			c.answer(caller, w.answer(nil))
+		}
+		m.Release()
+		return true
+	})
+}
+
+// deliverHeld gives to, the new owner of n, what has waited for it at the activator of a service, if the
+// sender is still there and the policy, which knows now who gets it, permits it. Bus.mu is held for
+// writing.
+func (c *Conn) deliverHeld(n *name, from, to *Conn, m *Message) {
+	b := c.bus
+	src := b.conns[m.Src]
+	if src == nil && m.Src != FromBus {
+		return
+	}
+	err := b.judgeAgain(n, src, to, m)
+	if err == nil && len(m.FDs) > 0 && !to.acceptFDs {
+		err = errorf(ErrNoFDs, "connection %s does not take file descriptors", to.UniqueName())
+	}
+	if err == nil && m.unreadable(to) {
+		err = errorf(ErrMissingPayload, "the message has no form that connection %s, which speaks D-Bus 1, can read", to.UniqueName())
+	}
+	if err == nil {
+		err = c.push(to, m, reported)
+	}
+	if err != nil {
+		c.refuse(from, m, err)
+	} else if w := b.callOf(m, from); w != nil {
+		c.moveCall(w, to, true)
+	}
+}
+
+// judgeAgain asks the policy whether m, which was sent to the name n when nobody owned it, may go from src, nil
+// for the bus itself, to the owner. Bus.mu is held for writing.
+func (b *Bus) judgeAgain(n *name, src, owner *Conn, m *Message) error {
+	// m is in the queues of monitors, too, so that it cannot be given what it had while it was routed.
+	again := &Message{
+		Src: m.Src, Dst: m.Dst, DstName: n.name, Flags: m.Flags, Has: m.Has, Cookie: m.Cookie, ReplyCookie: m.ReplyCookie,
+		Sequence: m.Sequence, Payload: m.Payload, FDs: m.FDs, Extra: m.Extra, Meta: m.Meta, uid: m.uid, size: m.size,
+	}
+	if b.config.View != nil && b.needs&PartHeader != 0 {
+		again.View = b.config.View(m)
+	}
+	return b.policy.Send(src, owner, again, false)
+}
+
+// admit asks whether m may wait at c, an activator of a service, and enters it. c.mu is held.
+func (c *Conn) admit(m *Message) error {
+	l := &c.queue.ledger
+	if m.uid == busUID {
+		l.add(l.entry(m.uid), m)
+		return nil
+	}
+	if err := c.service.Admit(m.uid, m.Size()); err != nil {
+		return err
+	}
+	if err := l.charge(&c.limits.load().Quota, m); err != nil {
+		c.service.Release(m.uid, m.Size())
+		return err
+	}
+	return nil
+}
+
+// discharge undoes what admit has told the service. c.mu is held.
+func (c *Conn) discharge(m *Message) {
+	if c.service != nil && m.Extra != nil && m.Extra.via != nil && m.uid != busUID {
+		c.service.Release(m.uid, m.Size())
+	}
+}
+
+// activators returns those of services.
+func (b *Bus) activators() []*Conn {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.Collect(maps.Values(b.services))
+}
