@@ -57,12 +57,12 @@ func TestWhatIsNoDBusMessage(t *testing.T) {
 		{`<allow send_type="signal"/>`, false},
 		{`<allow send_destination="com.example.A"/>`, true},
 		{`<allow send_destination="com.example.A" send_interface="com.example.A"/>`, false},
-		{`<allow send_destination="com.example.A" send_member="M"/>`, false},
+		{`<allow send_destination="com.example.A" send_path="/" send_member="M"/>`, false},
 		{`<allow send_path="/"/>`, false},
 		{`<allow send_error="com.example.E"/>`, false},
 		{`<allow send_destination="*"/><deny send_interface="com.example.A"/>`, false},
-		{`<allow send_destination="*"/><deny send_destination="com.example.A" send_member="M"/>`, false},
-		{`<allow send_destination="*"/><deny send_destination="com.example.B" send_member="M"/>`, true},
+		{`<allow send_destination="*"/><deny send_destination="com.example.A" send_path="/" send_member="M"/>`, false},
+		{`<allow send_destination="*"/><deny send_destination="com.example.B" send_path="/" send_member="M"/>`, true},
 	} {
 		view := mustParse(t, fmt.Sprintf(`<policy context="default">%s</policy>`, test.rule)).For(0, nil, false)
 		m := Message{Opaque: true, Type: wire.TypeMethodCall, Destination: NewNames("com.example.A")}
