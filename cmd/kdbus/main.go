@@ -16,7 +16,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	if isDBusDaemon(os.Args[0]) {
+		os.Exit(executeDBusDaemon(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+}
 
 // Exit codes, documented in the help of kdbus and kdbus run.
 const (
