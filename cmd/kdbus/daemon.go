@@ -1,29 +1,14 @@
 package main
 
 import (
-	"errors"
 	"log/slog"
-	"os"
-	"os/signal"
-	"strconv"
 
-	sddaemon "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-
-	"github.com/kdbus-go/kdbus/daemon"
 )
 
-// daemonOptions are the flags of kdbus daemon.
-type daemonOptions struct {
-	addresses    []string
-	printAddress descriptor
-	printPID     descriptor
-	level        *slog.Level
-}
-
 func newDaemonCommand() *cobra.Command {
-	options := daemonOptions{printAddress: noDescriptor, printPID: noDescriptor}
+	options := busOptions{printAddress: noDescriptor, printPID: noDescriptor}
+	var system, session, fork, noFork, syslog, noSyslog bool
 	cmd := &cobra.Command{
 		Use:   "daemon",
 		Short: "Run a message bus",
@@ -42,78 +27,71 @@ unix:runtime=yes if XDG_RUNTIME_DIR is set, else unix:tmpdir=/tmp.
 
 A socket file that a dead bus left behind is replaced; one on which a server
 listens is not. Socket files are removed at the end. The log goes to standard error.
-With NOTIFY_SOCKET set (Type=notify), systemd is told when the bus is ready.`,
+With NOTIFY_SOCKET set (Type=notify), systemd is told when the bus is ready.
+
+With --config-file, --system or --session the bus is what dbus-daemon(1) would run from
+that file: its addresses, unless there is --address, its policy, limits and
+activatable services; the user it becomes, going to the background, pid file and syslog.
+SIGHUP, the method ReloadConfig, and changes in the directories that the file includes, and
+in those of services, make it read the file again. A file that cannot be used is refused with the
+line that is wrong, and the bus keeps what it has.
+
+Called by the name dbus-daemon, say by a link to it, this program takes that program's command
+line, and does the same.`,
 		Example: `  # a bus for this shell, in the background
   exec 3< <(kdbus daemon --address unix:dir=/tmp --print-address)
   read -r DBUS_SESSION_BUS_ADDRESS <&3; export DBUS_SESSION_BUS_ADDRESS
   busctl --user list
 
   # two sockets, one bus
-  kdbus daemon --address unix:path=/tmp/a --address unix:abstract=b`,
+  kdbus daemon --address unix:path=/tmp/a --address unix:abstract=b
+
+  # the bus of the machine
+  kdbus daemon --system`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runDaemon(options, newLog(cmd.ErrOrStderr(), options.level))
+			switch {
+			case system:
+				options.configFile = standardConfig("system")
+			case session:
+				options.configFile = standardConfig("session")
+			}
+			options.fork = chosen(fork, noFork)
+			options.syslog = chosen(syslog || options.syslogOnly, noSyslog)
+			return options.run(cmd.ErrOrStderr())
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&options.addresses, "address", nil, "listen on `ADDRESS`; may be given several times")
+	flags.StringVar(&options.configFile, "config-file", "", "run the bus that `FILE` describes, as dbus-daemon would")
+	flags.BoolVar(&system, "system", false, "the same with /usr/share/dbus-1/system.conf")
+	flags.BoolVar(&session, "session", false, "the same with /usr/share/dbus-1/session.conf")
 	flags.Var(&options.printAddress, "print-address",
 		"once the sockets listen, print the addresses clients can use\nto the file descriptor; without =FD to standard output")
 	flags.Var(&options.printPID, "print-pid", "print the process id likewise")
 	flags.Lookup("print-address").NoOptDefVal = "1"
 	flags.Lookup("print-pid").NoOptDefVal = "1"
+	flags.BoolVar(&fork, "fork", false, "go to the background when the bus is ready")
+	flags.BoolVar(&noFork, "nofork", false, "do not, even if the file says so")
+	flags.BoolVar(&options.noPIDFile, "nopidfile", false, "write no pid file, even if the file names one")
+	flags.BoolVar(&syslog, "syslog", false, "log to the journal or syslog, too")
+	flags.BoolVar(&options.syslogOnly, "syslog-only", false, "log to the journal or syslog, and not to standard error")
+	flags.BoolVar(&noSyslog, "nosyslog", false, "do not, even if the file says so")
+	flags.BoolVar(&options.systemdActivation, "systemd-activation", false, "start services by way of systemd if they have a unit")
 	options.level = logLevel(cmd, slog.LevelInfo)
+	cmd.MarkFlagsMutuallyExclusive("config-file", "system", "session")
+	cmd.MarkFlagsMutuallyExclusive("fork", "nofork")
+	cmd.MarkFlagsMutuallyExclusive("syslog", "syslog-only", "nosyslog")
 	return cmd
 }
 
-func runDaemon(options daemonOptions, log *slog.Logger) error {
-	// Whoever read the log or the address may be gone; that is no reason to die.
-	signal.Ignore(unix.SIGPIPE)
-	stop := make(chan os.Signal, 1)
-	notifyUnlessIgnored(stop, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-
-	out := make(descriptors)
-	if err := errors.Join(
-		out.take("--print-address", options.printAddress), out.take("--print-pid", options.printPID)); err != nil {
-		return err
+// chosen returns the choice of a pair of flags.
+func chosen(yes, no bool) choice {
+	switch {
+	case yes:
+		return always
+	case no:
+		return never
 	}
-	d, err := daemon.Start(daemon.Config{Addresses: options.addresses, Log: log})
-	if err != nil {
-		return err
-	}
-	defer d.Shutdown()
-	log.Info("listening", "address", d.Address(), "pid", os.Getpid())
-	if err := errors.Join(
-		out.print(options.printAddress, d.Address()),
-		out.print(options.printPID, strconv.Itoa(os.Getpid())),
-		out.close()); err != nil {
-		return err
-	}
-	notify(log, sddaemon.SdNotifyReady)
-
-	ended := make(chan error, 1)
-	go func() { ended <- d.Wait() }()
-	for {
-		select {
-		case sig := <-stop:
-			if sig == unix.SIGHUP {
-				log.Info("SIGHUP ignored: there is no configuration to read again")
-				continue
-			}
-			log.Info("ending", "signal", sig.String())
-			signal.Stop(stop) // the next one ends the process at once
-			notify(log, sddaemon.SdNotifyStopping)
-			return nil
-		case err := <-ended:
-			notify(log, sddaemon.SdNotifyStopping)
-			return err
-		}
-	}
-}
-
-// notify tells the service manager, if there is one, about state.
-func notify(log *slog.Logger, state string) {
-	if _, err := sddaemon.SdNotify(false, state); err != nil {
-		log.Warn("cannot notify the service manager", "state", state, "error", err)
-	}
+	return asConfigured
 }

@@ -82,13 +82,13 @@ func (a Account) Become() error {
 	// user ids being other than root's; those in the bounding set mean nothing without a
 	// setuid program.
 	if err := syscall.Setgroups(groups); err != nil {
-		return fmt.Errorf("Failed to set the supplementary groups of user %s: %w", a.Name, err)
+		return fmt.Errorf("failed to set the supplementary groups of user %s: %w", a.Name, err)
 	}
 	if err := syscall.Setresgid(int(a.GID), int(a.GID), int(a.GID)); err != nil {
-		return fmt.Errorf("Failed to set GID to %d: %w", a.GID, err)
+		return fmt.Errorf("failed to set GID to %d: %w", a.GID, err)
 	}
 	if err := syscall.Setresuid(int(a.UID), int(a.UID), int(a.UID)); err != nil {
-		return fmt.Errorf("Failed to set UID to %d: %w", a.UID, err)
+		return fmt.Errorf("failed to set UID to %d: %w", a.UID, err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@
 // order is the caller's:
 //
 //	process.RaiseFileLimit()            // first of all: it may execute the program anew
+//	process.KeepName()
 //	background := process.InBackground()
 //	...                                 // take what was inherited, read the configuration
 //	process.Fork()                      // in the foreground, if it is to go to the background

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +25,17 @@ const (
 
 // self is the program of this process, even if its file was replaced since.
 const self = "/proc/self/exe"
+
+// KeepName gives a process that was made by executing self the name that pgrep(1) and others know
+// the program by, since the kernel calls it "exe".
+func KeepName() error {
+	const comm = "/proc/self/comm"
+	name, err := os.ReadFile(comm)
+	if err != nil || strings.TrimSpace(string(name)) != filepath.Base(self) {
+		return err
+	}
+	return os.WriteFile(comm, []byte(filepath.Base(os.Args[0])), 0)
+}
 
 // Fork starts this program again with the same arguments and descriptors in a session of its
 // own, and returns when that process says [Background.Ready], or with an error if it ends

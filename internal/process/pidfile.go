@@ -18,7 +18,14 @@ type PIDFile struct {
 	id   os.FileInfo
 }
 
-// CheckPIDFile tells whether there may be a daemon of which path has the id, which is an error.
+// PIDFileError is the error about a file that is there already, worded as dbus-daemon words it.
+type PIDFileError struct{ Path string }
+
+func (e *PIDFileError) Error() string {
+	return fmt.Sprintf("The pid file \"%s\" exists, if the message bus is not running, remove this file", e.Path)
+}
+
+// CheckPIDFile tells whether there may be a daemon of which path has the id, which is a [*PIDFileError].
 // The file that one left behind which was killed is no hindrance: it names no process.
 // Daemons check before they open sockets, since those of the other daemon would suffer.
 func CheckPIDFile(path string) error {
@@ -31,8 +38,7 @@ func CheckPIDFile(path string) error {
 	case isStale(path):
 		return nil
 	}
-	// Worded as dbus-daemon words it.
-	return fmt.Errorf("The pid file \"%s\" exists, if the message bus is not running, remove this file", path)
+	return &PIDFileError{path}
 }
 
 // isStale reports whether path is a regular file with the id of a process that does not exist.
@@ -65,7 +71,7 @@ func WritePIDFile(path string) (*PIDFile, error) {
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("Failed to open %q: %w", path, errors.Unwrap(err))
+		return nil, fmt.Errorf("failed to open %q: %w", path, errors.Unwrap(err))
 	}
 	info, err := f.Stat()
 	if err == nil {

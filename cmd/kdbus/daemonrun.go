@@ -1,0 +1,298 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+
+	"github.com/coreos/go-systemd/v22/journal"
+
+	sddaemon "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/busconfig"
+	"github.com/kdbus-go/kdbus/daemon"
+	"github.com/kdbus-go/kdbus/internal/process"
+)
+
+// A choice is what a command line says about something that a configuration decides otherwise.
+type choice uint8
+
+const (
+	asConfigured choice = iota
+	always
+	never
+)
+
+func (c choice) or(configured bool) bool { return c == always || c == asConfigured && configured }
+
+// busOptions say what bus to run in this process. They are what the command lines of kdbus daemon
+// and of dbus-daemon have in common.
+type busOptions struct {
+	configFile        string // "" for none
+	addresses         []string
+	printAddress      descriptor
+	printPID          descriptor
+	fork              choice
+	noPIDFile         bool
+	syslog            choice
+	syslogOnly        bool // with syslog: standard error gets no log
+	systemdActivation bool
+	level             slog.Leveler
+
+	// asDBusDaemon writes the log and speaks of what goes as expected as dbus-daemon does.
+	asDBusDaemon bool
+}
+
+// standardConfig returns the configuration of the standard bus of a kind, "system" or "session".
+func standardConfig(kind string) string {
+	const standard = "/usr/share/dbus-1"
+	for _, dir := range []string{standard, "/usr/local/share/dbus-1", "/etc/dbus-1"} {
+		if file := filepath.Join(dir, kind+".conf"); fileExists(file) {
+			return file
+		}
+	}
+	return filepath.Join(standard, kind+".conf")
+}
+
+func fileExists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+// busProcess is a process that runs a bus.
+type busProcess struct {
+	busOptions
+	stderr     io.Writer
+	out        descriptors
+	background *process.Background // nil in the foreground
+	file       *busconfig.Config   // nil without
+	pidFile    *process.PIDFile    // nil without
+	log        *slog.Logger
+	systemLog  *systemLog // nil without
+}
+
+// run runs the bus until a signal ends it. If the process goes to the background, it returns when the
+// one that stays is ready.
+func (o busOptions) run(stderr io.Writer) error {
+	limitErr := process.RaiseFileLimit()
+	process.KeepName() // fails without /proc only, where nobody looks
+	p := &busProcess{busOptions: o, stderr: stderr, out: make(descriptors), background: process.InBackground()}
+	// Whoever read the log or the address may be gone; that is no reason to die. Caught rather
+	// than ignored: services must not inherit that.
+	notifyUnlessIgnored(make(chan os.Signal, 1), unix.SIGPIPE)
+	signals := make(chan os.Signal, 16)
+	notifyUnlessIgnored(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+
+	if err := errors.Join(
+		p.out.take("--print-address", o.printAddress), p.out.take("--print-pid", o.printPID)); err != nil {
+		return err
+	}
+	if err := p.load(); err != nil {
+		return err
+	}
+	if p.background == nil && o.fork.or(p.file != nil && p.file.Fork) {
+		err := process.Fork()
+		if errors.Is(err, process.ErrNotReady) {
+			return &exitError{code: exitFailure} // it has been said why
+		}
+		return err
+	}
+	if err := errors.Join(process.CloseOnExec(), process.NoInput()); err != nil {
+		return err
+	}
+	p.openLog()
+	defer p.closeLog()
+	if limitErr != nil {
+		p.log.Warn("there may be too few file descriptors for many clients", "error", limitErr)
+	}
+	return p.serve(signals)
+}
+
+// load reads the configuration, if there is one.
+func (p *busProcess) load() error {
+	if p.configFile == "" {
+		return nil
+	}
+	var err error
+	if p.file, err = daemon.Load(p.configFile); err != nil {
+		return err
+	}
+	if p.noPIDFile {
+		p.file.PIDFile = ""
+	}
+	if p.file.PIDFile == "" {
+		return nil
+	}
+	if p.file.PIDFile, err = filepath.Abs(p.file.PIDFile); err != nil {
+		return err
+	}
+	return process.CheckPIDFile(p.file.PIDFile)
+}
+
+// serve opens the bus and serves it until a signal or an error ends it.
+func (p *busProcess) serve(signals chan os.Signal) error {
+	d, err := daemon.Start(daemon.Config{
+		Addresses:         p.addresses,
+		File:              p.file,
+		SystemdActivation: p.systemdActivation,
+		Listening:         p.listening,
+		Notify:            func(state string) { notify(p.log, state) },
+		Log:               p.log,
+	})
+	defer p.removePIDFile()
+	if err != nil {
+		return err
+	}
+	defer d.Shutdown()
+	p.log.Log(context.Background(), p.expected(), "listening", "address", d.Address(), "pid", os.Getpid())
+	if err := errors.Join(p.out.print(p.printPID, strconv.Itoa(os.Getpid())), p.out.close()); err != nil {
+		return fmt.Errorf("print the process id: %w", err)
+	}
+	if p.background != nil {
+		keepUmask := p.file != nil && p.file.KeepUmask
+		if err := p.background.Detach(os.Getenv("DBUS_DEBUG_OUTPUT") != "", keepUmask); err != nil {
+			return err
+		}
+		if err := p.background.Ready(); err != nil {
+			p.log.Warn("the process that went to the background is gone", "error", err)
+		}
+	}
+	notify(p.log, sddaemon.SdNotifyReady)
+	err = p.untilEnd(d, signals)
+	notify(p.log, sddaemon.SdNotifyStopping)
+	return err
+}
+
+// listening does what there is to do between listening and serving: the address is printed, and
+// the privileges go that it took to listen.
+func (p *busProcess) listening(address string) error {
+	if err := p.out.print(p.printAddress, address); err != nil {
+		return fmt.Errorf("print the address: %w", err)
+	}
+	if p.file == nil {
+		return nil
+	}
+	var account process.Account
+	var err error
+	if p.file.User != "" {
+		if account, err = process.LookupAccount(p.file.User); err != nil {
+			return &busconfig.Error{Source: p.file.UserAt, Element: "<user>", Err: err,
+				Reason: fmt.Sprintf("Could not get UID and GID for username %q: %v", p.file.User, err)}
+		}
+	}
+	if p.file.PIDFile != "" {
+		if p.pidFile, err = process.WritePIDFile(p.file.PIDFile); err != nil {
+			return err
+		}
+	}
+	if p.file.User == "" {
+		return nil
+	}
+	err = account.Become()
+	if errors.Is(err, process.ErrNotRoot) {
+		// As dbus-daemon does: there are no privileges to lose, and people run such a configuration.
+		p.log.Warn("the bus stays with the user who has started it", "user", p.file.User, "error", err)
+		return nil
+	}
+	return err
+}
+
+func (p *busProcess) removePIDFile() {
+	if p.pidFile == nil {
+		return
+	}
+	if err := p.pidFile.Remove(); err != nil {
+		p.log.Debug("cannot remove the pid file", "error", err) // of a directory of root's
+	}
+}
+
+// untilEnd returns when d is to end, or has.
+func (p *busProcess) untilEnd(d *daemon.Daemon, signals chan os.Signal) error {
+	ended := make(chan error, 1)
+	go func() { ended <- d.Wait() }()
+	for {
+		select {
+		case sig := <-signals:
+			if sig != unix.SIGHUP {
+				p.log.Log(context.Background(), p.expected(), "ending", "signal", sig.String())
+				signal.Stop(signals) // the next one ends the process at once
+				return nil
+			}
+			if p.file == nil {
+				p.log.Info("SIGHUP ignored: there is no configuration to read again")
+				continue
+			}
+			d.Reload() // which logs
+		case err := <-ended:
+			return err
+		}
+	}
+}
+
+// expected is the level of what goes as expected. dbus-daemon says nothing about it on standard error.
+func (p *busProcess) expected() slog.Level {
+	if p.asDBusDaemon && p.systemLog == nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// openLog opens the log where the command line, or else the configuration, wants it.
+func (p *busProcess) openLog() {
+	program, prefix := filepath.Base(os.Args[0]), p.logPrefix()
+	var own slog.Handler = slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: p.level})
+	if p.asDBusDaemon {
+		own = newLineHandler(p.level, writeLines(p.stderr, program, prefix))
+	}
+	p.log = slog.New(own)
+	if !p.syslog.or(p.file != nil && p.file.Syslog) {
+		return
+	}
+	var err error
+	if p.systemLog, err = openSystemLog(program, prefix); err != nil {
+		// Better in the wrong place than nowhere.
+		p.log.Warn("cannot log to the log of the system, so the log goes to standard error", "error", err)
+		return
+	}
+	system := newLineHandler(p.level, p.systemLog.put)
+	// If standard error is the journal, everything would be there twice.
+	if inJournal, err := journal.StderrIsJournalStream(); p.syslogOnly || err == nil && inJournal {
+		p.log = slog.New(system)
+		return
+	}
+	p.log = slog.New(slog.NewMultiHandler(own, system))
+}
+
+func (p *busProcess) closeLog() {
+	if p.systemLog != nil {
+		p.systemLog.close()
+	}
+}
+
+// logPrefix tells buses apart in a log that they share, as dbus-daemon does.
+func (p *busProcess) logPrefix() string {
+	if p.file == nil {
+		return ""
+	}
+	switch kind := cmp.Or(p.file.Type, "custom"); kind {
+	case "system":
+		return "[system] "
+	default:
+		return fmt.Sprintf("[%s uid=%d pid=%d] ", kind, os.Getuid(), os.Getpid())
+	}
+}
+
+// notify tells the service manager, if there is one, about state.
+func notify(log *slog.Logger, state string) {
+	if _, err := sddaemon.SdNotify(false, state); err != nil {
+		log.Warn("cannot notify the service manager", "state", state, "error", err)
+	}
+}
