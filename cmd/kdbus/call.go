@@ -24,7 +24,7 @@ values, a struct is its fields, and a variant begins with its own signature:
 
   s hello      as 2 one two      a{sv} 1 volume d 0.5      (us) 7 seven      h 0
 
-A value that begins with a dash needs "--" somewhere before it.`
+A text that begins with a dash needs "--" somewhere before it; a number does not.`
 
 // callOptions are the flags of kdbus call.
 type callOptions struct {
@@ -46,7 +46,7 @@ here; as a tree with --verbose; or as JSON.
 ` + valueHelp,
 		Example: `  kdbus call --user org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ListNames
   kdbus call --user org.freedesktop.DBus / org.freedesktop.DBus NameHasOwner s org.example.Name`,
-		Args:              usage(cobra.MinimumNArgs(4)),
+		Args:              operands,
 		ValidArgsFunction: completeMember(kindMethod),
 	}
 	options.bus = addBusFlags(cmd)
@@ -94,7 +94,7 @@ func runCall(cmd *cobra.Command, args []string, o *callOptions) error {
 	defer cancel()
 	reply, err := object.CallRaw(ctx, method, body)
 	if err != nil {
-		return callFailed(err, args[0], time.Duration(o.timeout))
+		return callFailed(err, args[0], o.timeout)
 	}
 	if o.quiet {
 		return nil
@@ -111,9 +111,12 @@ func parseBody(args []string) (kdbus.Body, error) {
 }
 
 // callFailed says why there is no answer.
-func callFailed(err error, service string, timeout time.Duration) error {
+func callFailed(err error, service string, timeout duration) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("the call failed: %s did not answer within %v; --timeout gives it longer", service, timeout)
+		if timeout == 0 {
+			timeout = duration(defaultTimeout)
+		}
+		return fmt.Errorf("the call failed: %s did not answer within %s; --timeout gives it longer", service, timeout.String())
 	}
 	return fmt.Errorf("the call failed: %w", plain(err))
 }
@@ -153,6 +156,13 @@ type duration time.Duration
 // Set is pflag.Value's.
 func (d *duration) Set(s string) error {
 	total := time.Duration(0)
+	if s == "infinity" {
+		*d = forEver
+		return nil
+	}
+	if strings.TrimSpace(s) == "" {
+		return errors.New("write a time such as 5s, 500ms or 2min")
+	}
 	for rest := strings.TrimSpace(s); rest != ""; {
 		number := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789."))]
 		rest = strings.TrimSpace(rest[len(number):])
@@ -164,9 +174,6 @@ func (d *duration) Set(s string) error {
 			return fmt.Errorf("%q is no time; write for example 5s, 500ms or 2min", s)
 		}
 		total += time.Duration(value * float64(size))
-	}
-	if total == 0 {
-		total = defaultTimeout
 	}
 	*d = duration(total)
 	return nil
@@ -185,12 +192,27 @@ var timeUnits = map[string]time.Duration{
 }
 
 // String is pflag.Value's.
-func (d *duration) String() string { return time.Duration(*d).String() }
+func (d *duration) String() string {
+	if *d == forEver {
+		return "infinity"
+	}
+	return time.Duration(*d).String()
+}
 
 // Type is pflag.Value's.
 func (*duration) Type() string { return "TIME" }
 
-// bound returns a context that ends when the time is over.
+// forEver is a time that does not end.
+const forEver duration = 1<<63 - 1
+
+// bound returns a context that ends when the time is over: if that is 0, after defaultTimeout, as with
+// busctl.
 func (d duration) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	switch d {
+	case forEver:
+		return context.WithCancel(ctx)
+	case 0:
+		d = duration(defaultTimeout)
+	}
 	return context.WithTimeout(ctx, time.Duration(d))
 }

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -33,13 +35,11 @@ not captured. The file ends with how many messages there were and how many were 
 		ValidArgsFunction: completeServices,
 	}
 	options := addWatchFlags(cmd)
-	size := cmd.Flags().Uint32("size", 4096, "keep no more than so many `BYTES` of each message")
+	size := byteSize(4096)
+	cmd.Flags().Var(&size, "size", "keep no more than so many bytes of each message: 4096, 64K, 1M")
 	cmd.RunE = func(cmd *cobra.Command, services []string) error {
 		if tty.Is(cmd.OutOrStdout()) {
 			return errors.New("a capture is nothing to read on a terminal; write it to a file: kdbus capture > FILE")
-		}
-		if *size == 0 {
-			return &exitError{exitUsage, errors.New("--size must be more than 0")}
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 		defer stop()
@@ -50,7 +50,7 @@ not captured. The file ends with how many messages there were and how many were 
 		defer w.close()
 		out := bufio.NewWriterSize(cmd.OutOrStdout(), 256<<10)
 		addr, _ := options.bus.where()
-		file, err := pcapng.NewWriter(out, *size, addr, operatingSystem(), versionLine())
+		file, err := pcapng.NewWriter(out, uint32(size), addr, operatingSystem(), versionLine())
 		if err != nil {
 			return err
 		}
@@ -73,6 +73,27 @@ not captured. The file ends with how many messages there were and how many were 
 	}
 	return cmd
 }
+
+// byteSize is a number of bytes as a flag's value, as systemd's tools take it.
+type byteSize uint32
+
+// Set is pflag.Value's.
+func (b *byteSize) Set(s string) error {
+	digits := strings.TrimRight(s, "BKMG")
+	shift, ok := map[string]uint{"": 0, "B": 0, "K": 10, "M": 20, "G": 30}[s[len(digits):]]
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if !ok || err != nil || n == 0 || n<<shift > math.MaxUint32 {
+		return errors.New("write a number of bytes that is more than 0, such as 4096, 64K or 1M")
+	}
+	*b = byteSize(n << shift)
+	return nil
+}
+
+// String is pflag.Value's.
+func (b *byteSize) String() string { return strconv.FormatUint(uint64(*b), 10) }
+
+// Type is pflag.Value's.
+func (*byteSize) Type() string { return "BYTES" }
 
 // sentAt returns when a message was sent or, if the bus does not tell, the time now.
 func sentAt(m *kdbus.Message) time.Time {

@@ -29,7 +29,7 @@ const (
 func completer(cmd *cobra.Command) (context.Context, *kdbus.Conn, func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), completionTime)
 	b := new(busFlags)
-	b.user, _ = cmd.Flags().GetBool("user")
+	b.user = cmd.Flag("user") != nil && cmd.Flag("user").Value.String() == "true"
 	b.address, _ = cmd.Flags().GetString("address")
 	conn, err := b.dial(ctx, kdbus.Dialer{})
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -22,22 +23,47 @@ import (
 
 // busFlags say which bus a command talks to. They are busctl's.
 type busFlags struct {
-	user, system bool
-	address      string
-	watchBind    boolean
+	user      bool
+	address   string
+	watchBind boolean
 }
 
 // addBusFlags adds the flags to cmd.
 func addBusFlags(cmd *cobra.Command) *busFlags {
 	b := new(busFlags)
 	flags := cmd.Flags()
-	flags.BoolVar(&b.system, "system", false, "talk to the bus of the machine (the default)")
-	flags.BoolVar(&b.user, "user", false, "talk to the bus of the user's session")
-	flags.StringVar(&b.address, "address", "", "talk to the bus at `ADDRESS`")
+	flags.Var(&scopeFlag{b, false}, "system", "talk to the bus of the machine (the default)")
+	flags.Var(&scopeFlag{b, true}, "user", "talk to the bus of the user's session")
+	flags.Lookup("system").NoOptDefVal, flags.Lookup("user").NoOptDefVal = "true", "true"
+	flags.StringVar(&b.address, "address", "", "talk to the bus at `ADDRESS`, whatever else is said")
 	boolVar(cmd, &b.watchBind, "watch-bind", false, "wait until the bus's socket is there")
-	cmd.MarkFlagsMutuallyExclusive("user", "system", "address")
 	return b
 }
+
+// scopeFlag is --user or --system, of which the last one counts, as with busctl: so one can be in an
+// alias.
+type scopeFlag struct {
+	bus  *busFlags
+	user bool
+}
+
+// Set is pflag.Value's.
+func (f *scopeFlag) Set(s string) error {
+	on, err := strconv.ParseBool(s)
+	if err == nil {
+		f.bus.user = on == f.user
+	}
+	return err
+}
+
+// String is pflag.Value's.
+func (f *scopeFlag) String() string { return strconv.FormatBool(f.bus != nil && f.user && f.bus.user) }
+
+// Type is pflag.Value's.
+func (*scopeFlag) Type() string { return "bool" }
+
+// IsBoolFlag is pflag's: there need not be a value.
+func (*scopeFlag) IsBoolFlag() bool { return true }
 
 // boolean is the value of a flag that is given as --flag=yes or --flag=no, as systemd's tools have it.
 type boolean bool

@@ -20,7 +20,7 @@ peer.
 ` + valueHelp,
 		Example: `  kdbus emit --user /com/example/Player com.example.Player Stopped
   kdbus emit --user --destination=com.example.Remote /com/example/Player com.example.Player Volume d 0.5`,
-		Args: usage(cobra.MinimumNArgs(3)),
+		Args: operands,
 	}
 	bus := addBusFlags(cmd)
 	destination := cmd.Flags().String("destination", "", "emit it to `SERVICE` only")

@@ -28,7 +28,7 @@ Flags are const (never changes), emits-change and emits-invalidation (Properties
 tells of changes), writable, deprecated, no-reply, privileged.`,
 		Example: `  kdbus introspect --user org.freedesktop.DBus /org/freedesktop/DBus
   kdbus introspect --user --xml-interface org.freedesktop.DBus /org/freedesktop/DBus`,
-		Args:              usage(cobra.RangeArgs(2, 3)),
+		Args:              operands,
 		ValidArgsFunction: completeMember(kindNone),
 	}
 	bus := addBusFlags(cmd)
@@ -57,9 +57,9 @@ tells of changes), writable, deprecated, no-reply, privileged.`,
 		if len(args) == 3 {
 			only = args[2]
 		}
-		t, err := memberTable(cmd.Context(), conn.Object(service, kdbus.ObjectPath(object)), node, only)
-		if err != nil {
-			return err
+		t, found := memberTable(cmd.Context(), conn.Object(service, kdbus.ObjectPath(object)), node, only)
+		if !found { // which is no failure to busctl
+			fmt.Fprintf(cmd.ErrOrStderr(), "The object %s of %s has no interface %s.\n", object, service, only)
 		}
 		if *mode != jsontext.Off {
 			return print(jsontext.Append(nil, t.JSON(), *mode))
@@ -69,12 +69,11 @@ tells of changes), writable, deprecated, no-reply, privileged.`,
 	return cmd
 }
 
-// memberTable makes the table of an object's members, or those of one interface.
-func memberTable(ctx context.Context, object kdbus.Object, node *introspection.Node, only string) (*table.Table, error) {
-	t := &table.Table{Columns: []table.Column{{Title: "NAME"}, {Title: "TYPE"}, {Title: "SIGNATURE"}, {Title: "RESULT/VALUE"}, {Title: "FLAGS"}}}
+// memberTable makes the table of an object's members, or those of one interface, if it has that.
+func memberTable(ctx context.Context, object kdbus.Object, node *introspection.Node, only string) (t *table.Table, found bool) {
+	t = &table.Table{Columns: []table.Column{{Title: "NAME"}, {Title: "TYPE"}, {Title: "SIGNATURE"}, {Title: "RESULT/VALUE"}, {Title: "FLAGS"}}}
 	interfaces := slices.Clone(node.Interfaces)
 	slices.SortFunc(interfaces, func(a, b introspection.Interface) int { return strings.Compare(a.Name, b.Name) })
-	found := false
 	for _, iface := range interfaces {
 		if only != "" && iface.Name != only {
 			continue
@@ -90,10 +89,7 @@ func memberTable(ctx context.Context, object kdbus.Object, node *introspection.N
 		}
 		t.Rows = append(t.Rows, memberRows(ctx, object, &iface)...)
 	}
-	if only != "" && !found {
-		return nil, fmt.Errorf("the object %s of %s has no interface %s", object.Path(), object.Destination(), only)
-	}
-	return t, nil
+	return t, found || only == ""
 }
 
 func memberRows(ctx context.Context, object kdbus.Object, iface *introspection.Interface) (rows [][]table.Cell) {

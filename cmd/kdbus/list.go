@@ -45,7 +45,7 @@ says it is for. "-" is what there is none of, or what the bus does not tell.`,
 		Example: `  kdbus list --user                    # everybody on the session bus
   kdbus list --user --acquired         # well-known names only
   kdbus list --user --json=short | jq '.[] | select(.process == "bash")'`,
-		Args: usage(cobra.NoArgs),
+		Args: operands,
 	}
 	options.bus = addBusFlags(cmd)
 	options.json = jsonFlags(cmd)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,7 +48,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // execute runs the command line args and returns the exit code.
 func execute(args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
-	root.SetArgs(verbFirst(root, args))
+	root.SetArgs(arrange(root, args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	ran, err := root.ExecuteC()
@@ -85,37 +84,6 @@ const verbExit = `  0  success
 
 // isVerb reports whether a command does what busctl does.
 func isVerb(cmd *cobra.Command) bool { return cmd.Annotations[exitAnnotation] == verbExit }
-
-// verbFirst moves flags that stand before the name of a command, as busctl lets them, behind it.
-func verbFirst(root *cobra.Command, args []string) []string {
-	if len(args) == 0 || !strings.HasPrefix(args[0], "-") {
-		return args
-	}
-	for i, arg := range args {
-		at := slices.IndexFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == arg && isVerb(c) })
-		if at < 0 || i > 0 && takesValue(root.Commands()[at], args[i-1]) {
-			continue
-		}
-		return slices.Concat(args[i:i+1], args[:i], args[i+1:])
-	}
-	// Flags alone, which say what to list, are busctl's way to ask for a list.
-	list, _, err := root.Find([]string{"list"})
-	name, _, _ := strings.Cut(strings.TrimPrefix(args[0], "--"), "=")
-	if err == nil && strings.HasPrefix(args[0], "--") && list.Flags().Lookup(name) != nil {
-		return slices.Concat([]string{"list"}, args)
-	}
-	return args
-}
-
-// takesValue reports whether the argument behind arg is the value of the flag that arg is.
-func takesValue(cmd *cobra.Command, arg string) bool {
-	name, isLong := strings.CutPrefix(arg, "--")
-	flag := cmd.Flags().Lookup(name)
-	if !isLong && len(arg) == 2 && arg[0] == '-' {
-		flag = cmd.Flags().ShorthandLookup(arg[1:])
-	}
-	return flag != nil && flag.NoOptDefVal == ""
-}
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -180,16 +148,6 @@ func exitCodes(cmd *cobra.Command) string {
   1  failure; standard error says what and why
   2  the command line is wrong
 `
-}
-
-// usage makes a wrong number of arguments a usage error.
-func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &exitError{exitUsage, err}
-		}
-		return nil
-	}
 }
 
 // logLevel adds the flag --log-level to cmd and returns where its value will be.

@@ -22,7 +22,7 @@ func newGetPropertyCommand() *cobra.Command {
 		Long: `Prints the values of properties of an object, one a line, as they can be typed for
 set-property; as trees with --verbose; or as JSON.`,
 		Example: `  kdbus get-property --user org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus Features Interfaces`,
-		Args:    usage(cobra.MinimumNArgs(4)), ValidArgsFunction: completeMember(kindProperty),
+		Args:    operands, ValidArgsFunction: completeMember(kindProperty),
 	}
 	bus := addBusFlags(cmd)
 	mode := jsonFlags(cmd)
@@ -129,7 +129,7 @@ func newSetPropertyCommand() *cobra.Command {
 
 ` + valueHelp,
 		Example:           `  kdbus set-property --user com.example.Player /com/example/Player com.example.Player Volume d 0.5`,
-		Args:              usage(cobra.MinimumNArgs(5)),
+		Args:              operands,
 		ValidArgsFunction: completeMember(kindWritable),
 	}
 	bus := addBusFlags(cmd)

@@ -29,7 +29,7 @@ go over several lines. "n/a" is what there is none of.`,
 		Example: `  kdbus status --user                            # the bus
   kdbus status --user org.freedesktop.portal.Desktop
   kdbus status 1234                              # a process, on any bus or none`,
-		Args:              usage(cobra.MaximumNArgs(1)),
+		Args:              operands,
 		ValidArgsFunction: completeServices,
 	}
 	bus := addBusFlags(cmd)

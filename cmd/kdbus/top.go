@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/signal"
@@ -52,13 +53,16 @@ On a terminal the tables are shown again and again until Ctrl-C; elsewhere, and 
 once. Times in JSON are in microseconds, the interval in seconds.`,
 		Example: `  kdbus top --user
   kdbus top --user --interval=10s --json=pretty`,
-		Args: usage(cobra.NoArgs),
+		Args: operands,
 	}
 	options := &watchOptions{bus: addBusFlags(cmd), kinds: topKinds | abi.AttachTimestamp}
 	mode := jsonFlags(cmd)
 	cmd.Flags().Var(&interval, "interval", "how long to count: 5s, 500ms, 2min; without unit seconds")
 	noLegend := cmd.Flags().Bool("no-legend", false, "do not print the heads of columns")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if interval == 0 || interval == forEver {
+			return &exitError{exitUsage, errors.New("--interval must be a time that is more than 0 and has an end")}
+		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 		defer stop()
 		asker, err := options.bus.dial(ctx, kdbus.Dialer{})

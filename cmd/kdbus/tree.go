@@ -54,6 +54,9 @@ all services that have a well-known name. Objects tell by themselves what is bel
 		var failures []error
 		result := jsontext.Object{}
 		for i, service := range services {
+			if *mode != jsontext.Off && slices.Index(services, service) < i {
+				continue // a key is there once
+			}
 			paths, err := objectPaths(ctx, conn, service)
 			if err != nil {
 				failures = append(failures, err)

@@ -20,11 +20,11 @@ func newWaitCommand() *cobra.Command {
 		Use:   "wait [flags] [SERVICE] OBJECT INTERFACE SIGNAL",
 		Short: "Wait for a signal",
 		Long: `Waits until an object emits a signal, and prints what the signal carries as call prints an
-answer. With SERVICE, only its owner's signals count. Without --timeout it waits for
-ever.`,
+answer. With SERVICE, only its owner's signals count. Without --timeout, or if that is 0, it
+waits for ever.`,
 		Example: `  kdbus wait --user /com/example/Player com.example.Player Stopped
   kdbus wait --user --timeout=10s com.example.Player /com/example/Player com.example.Player Stopped`,
-		Args: usage(cobra.RangeArgs(3, 4)),
+		Args: operands,
 	}
 	bus := addBusFlags(cmd)
 	mode := jsonFlags(cmd)

@@ -3,10 +3,11 @@ package values
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -24,14 +25,26 @@ func Parse(signature string, args []string) (kdbus.Body, error) {
 	}
 	p := parser{args: args}
 	p.encoder.Reset(wire.LittleEndian, nil)
-	if err := p.sequence(signature, 0); err != nil {
+	return p.body(signature, signature)
+}
+
+// body parses all arguments. What the signature is that was typed, is for an error.
+func (p *parser) body(signature, typed string) (kdbus.Body, error) {
+	err := p.sequence(signature, 0)
+	if err == nil && len(p.args) > 0 {
+		err = fmt.Errorf("too many values for the signature %q: %q is left over", typed, p.args[0])
+	}
+	var bytes []byte
+	if err == nil {
+		bytes, err = p.encoder.Body()
+	}
+	if err != nil {
+		for _, f := range p.files {
+			f.Close()
+		}
 		return kdbus.Body{}, err
 	}
-	if len(p.args) > 0 {
-		return kdbus.Body{}, fmt.Errorf("too many values for the signature %q: %q is left over", signature, p.args[0])
-	}
-	body, err := p.encoder.Body()
-	return kdbus.Body{Signature: kdbus.Signature(signature), Bytes: body, Files: p.files}, err
+	return kdbus.Body{Signature: kdbus.Signature(signature), Bytes: bytes, Files: p.files}, nil
 }
 
 // ParseVariant is Parse of one value, in a variant behind what the strings before it are.
@@ -39,7 +52,9 @@ func ParseVariant(before []string, signature string, args []string) (kdbus.Body,
 	if err := wire.CheckSingleSignature(signature); err != nil {
 		return kdbus.Body{}, fmt.Errorf("%q is not the signature of one value: %w", signature, err)
 	}
-	return Parse(strings.Repeat("s", len(before))+"v", append(append([]string(nil), before...), append([]string{signature}, args...)...))
+	p := parser{args: slices.Concat(before, []string{signature}, args)}
+	p.encoder.Reset(wire.LittleEndian, nil)
+	return p.body(strings.Repeat("s", len(before))+"v", signature)
 }
 
 type parser struct {
@@ -143,6 +158,9 @@ func (p *parser) basic(code byte, arg string) error {
 	e := &p.encoder
 	switch code {
 	case 's':
+		if !utf8.ValidString(arg) {
+			return errors.New("it is not UTF-8")
+		}
 		e.String(arg)
 	case 'o':
 		if err := wire.CheckObjectPath(arg); err != nil {
@@ -161,8 +179,8 @@ func (p *parser) basic(code byte, arg string) error {
 		}
 		e.Bool(v)
 	case 'd':
-		v, err := strconv.ParseFloat(strings.ToLower(arg), 64)
-		if err != nil && !math.IsInf(v, 0) {
+		v, err := strconv.ParseFloat(number(arg), 64)
+		if err != nil {
 			return reason(err)
 		}
 		e.Double(v)
@@ -178,7 +196,7 @@ func (p *parser) integer(code byte, arg string) error {
 	e := &p.encoder
 	bits := map[byte]int{'y': 8, 'n': 16, 'q': 16, 'i': 32, 'u': 32, 'x': 64, 't': 64}[code]
 	if code == 'n' || code == 'i' || code == 'x' {
-		v, err := strconv.ParseInt(arg, 0, bits)
+		v, err := strconv.ParseInt(number(arg), 0, bits)
 		if err != nil {
 			return reason(err)
 		}
@@ -192,7 +210,7 @@ func (p *parser) integer(code byte, arg string) error {
 		}
 		return nil
 	}
-	v, err := strconv.ParseUint(arg, 0, bits)
+	v, err := strconv.ParseUint(strings.TrimPrefix(number(arg), "+"), 0, bits)
 	if err != nil {
 		return reason(err)
 	}
@@ -207,6 +225,15 @@ func (p *parser) integer(code byte, arg string) error {
 		e.Uint64(v)
 	}
 	return nil
+}
+
+// number returns what strconv makes of a number that C's functions take: blanks may come first, and
+// no digits are grouped.
+func number(arg string) string {
+	if strings.Contains(arg, "_") {
+		return ""
+	}
+	return strings.TrimLeft(arg, " \t\n\v\f\r")
 }
 
 // file takes a duplicate of a descriptor that whoever started this process has opened for it.
