@@ -37,7 +37,7 @@ type Config struct {
 	View func(m *Message) any
 	// Refusal makes the message that tells src, a peer of D-Bus 1, that nobody gets m, which it has sent and which
 	// has waited for a service; nil for none. Others than D-Bus 1 peers are told of calls only, by ReplyDead and
-	// ReplyTimeout. It is called with the bus locked and must not block and not call back into the bus.
+	// ReplyTimeout. It is called without locks, by the goroutine of whoever caused it.
 	Refusal func(src *Conn, m *Message, reason error) *Message
 }
 

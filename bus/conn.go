@@ -38,7 +38,8 @@ type Conn struct {
 	manyCalls bool
 	expiry    expiry // of calls
 
-	touched []*Conn // receivers to wake at the next Flush; the driving goroutine's
+	touched  []*Conn   // receivers to wake at the next Flush; the driving goroutine's
+	refusals []refusal // to be told by the next Flush; the same's
 
 	description string
 	peer        any

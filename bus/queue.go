@@ -146,6 +146,9 @@ func (c *Conn) dropLocked(dst *Conn) {
 // Flush wakes the receivers of everything that c sent since the last Flush. Only the goroutine that
 // drives c may call it.
 func (c *Conn) Flush() {
+	if c.refusals != nil {
+		c.tellRefused()
+	}
 	for i, dst := range c.touched {
 		c.touched[i] = nil
 		dst.receiver.Wake()

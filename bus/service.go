@@ -39,8 +39,8 @@ func (m *Message) waiter() *waiter {
 
 // AwaitOwner lets c, the caller, wait until somebody takes the name, which has to be that of a service.
 // Then answer(nil) makes a message of the bus for c, or, if the service is given up,
-// answer(reason). It is called with the bus locked, and must not block and not call back. Nothing
-// is made for who has left. Errors: ErrExists if the name has an owner, ErrNoSuchName if it is no
+// answer(reason). The former is called with the bus locked, and must not block and not call back. Nothing
+// is said to who has left. Errors: ErrExists if the name has an owner, ErrNoSuchName if it is no
 // service's, and those of Admit.
 func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error {
 	b := c.bus
@@ -129,6 +129,14 @@ func (c *Conn) giveUp(from *Conn, n *name, reason error) {
 	}
 }
 
+// refusal is what c has to tell with its next Flush: nobody gets the message. That takes asking who is
+// concerned, and so no lock may be held.
+type refusal struct {
+	src     *Conn
+	message *Message
+	reason  error
+}
+
 // refuse tells who sent m, which has waited at from, that nobody gets it. Bus.mu is held for writing.
 func (c *Conn) refuse(from *Conn, m *Message, reason error) {
 	b := c.bus
@@ -140,10 +148,9 @@ func (c *Conn) refuse(from *Conn, m *Message, reason error) {
 	src := b.conns[m.Src]
 	switch {
 	case src == nil:
-	case m.waiter() != nil:
-		c.answer(src, m.waiter().answer(reason))
-	case src.wanted()&PartDBus1 != 0 && b.config.Refusal != nil:
-		c.answer(src, b.config.Refusal(src, m, reason))
+	case m.waiter() != nil, src.wanted()&PartDBus1 != 0:
+		m.retain(1)
+		c.refusals = append(c.refusals, refusal{src, m, reason})
 	case w != nil:
 		kind := ReplyDead
 		if errors.Is(reason, ErrTimedOut) {
@@ -153,8 +160,28 @@ func (c *Conn) refuse(from *Conn, m *Message, reason error) {
 	}
 }
 
+// tellRefused tells what refuse has noted.
+func (c *Conn) tellRefused() {
+	b := c.bus
+	for _, r := range c.refusals {
+		var answer *Message
+		if w := r.message.waiter(); w != nil {
+			answer = w.answer(r.reason)
+		} else if b.config.Refusal != nil {
+			answer = b.config.Refusal(r.src, r.message, r.reason)
+		}
+		b.mu.RLock()
+		if r.src.joined {
+			c.answer(r.src, answer)
+		}
+		b.mu.RUnlock()
+		r.message.Release()
+	}
+	c.refusals = nil
+}
+
 // answer queues a message of the bus itself, an answer that may be nil, for dst. It has to find space: it
-// is bounded by what dst had waiting. Bus.mu is held for writing.
+// is bounded by what dst had waiting. Bus.mu is held in any mode.
 func (c *Conn) answer(dst *Conn, m *Message) {
 	if m == nil {
 		return
@@ -255,4 +282,21 @@ func (b *Bus) activators() []*Conn {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return slices.Collect(maps.Values(b.services))
+}
+
+// Announce broadcasts a message of the bus itself. It takes the caller's reference over, and may be called by
+// any goroutine that holds no lock.
+func (b *Bus) Announce(m *Message) {
+	c := &Conn{bus: b, uid: busUID}
+	m.Src, m.Dst, m.uid = FromBus, Broadcast, busUID
+	b.mu.Lock()
+	wants := c.gather(nil, nil, m, b.monitorWants)
+	b.stamp(m)
+	b.attachTime(m, wants)
+	c.showMonitors(nil, m)
+	c.spread(nil, nil, m)
+	b.scatter()
+	b.mu.Unlock()
+	m.Release()
+	c.Flush()
 }
