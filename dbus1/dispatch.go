@@ -124,7 +124,11 @@ func (p *peer) route(m *message, h *wire.Header, body []byte) error {
 	default:
 		m.DstName = h.Destination
 	}
-	if err := p.conn.Send(&m.Message); err != nil {
+	err := p.conn.Send(&m.Message)
+	if err != nil && p.activatable(h, err) {
+		err = p.conn.Send(&m.Message)
+	}
+	if err != nil {
 		return p.refused(h, err)
 	}
 	return nil

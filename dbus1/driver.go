@@ -93,10 +93,11 @@ func (p *party) callDriver(m *bus.Message, h *wire.Header, body []byte) error {
 	switch h.Type {
 	case wire.TypeMethodReturn, wire.TypeError:
 		return p.refused(h, &bus.Error{Errno: bus.ErrUnrequested, Detail: "the bus does not call its peers"})
-	case wire.TypeSignal:
-		return nil // none that concerns the bus
 	}
 	c := &call{peer: p, server: p.server, header: h, body: body}
+	if h.Type == wire.TypeSignal {
+		return c.result(c.signalToBus())
+	}
 	return c.result(c.dispatch())
 }
 

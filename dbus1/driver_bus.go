@@ -2,7 +2,6 @@ package dbus1
 
 import (
 	"errors"
-	"maps"
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/wire"
@@ -33,7 +32,13 @@ var busMethods = []method{
 }
 
 var busProperties = []property{
-	{"Features", "as", func(*Server) any { return []string{"ActivatableServicesChanged", "HeaderFiltering"} }},
+	{"Features", "as", func(s *Server) any {
+		features := []string{"ActivatableServicesChanged", "HeaderFiltering"}
+		if a := s.config.Activation; a != nil && a.Systemd() {
+			features = append(features, "SystemdActivation")
+		}
+		return features
+	}},
 	{"Interfaces", "as", func(*Server) any {
 		var listed []string
 		for _, in := range interfaces {
@@ -67,6 +72,7 @@ const (
 	releaseNameNonExistent = 2
 	releaseNameNotOwner    = 3
 
+	startReplySuccess        = 1
 	startReplyAlreadyRunning = 2
 )
 
@@ -101,8 +107,7 @@ func requestName(c *call) error {
 		return dbusErrorf("LimitsExceeded", "Connection \"%s\" is not allowed to own more services (increase limits in configuration file if required; max_names_per_connection=%d)",
 			c.peer.name, c.server.limits.load().MaxNames)
 	case errors.Is(err, bus.ErrDenied):
-		return dbusErrorf("AccessDenied", "Connection \"%s\" is not allowed to own the service \"%s\" due to security policies in the configuration file",
-			c.peer.name, name)
+		return c.peer.ownDenied(name, err)
 	case err != nil:
 		return err
 	}
@@ -134,33 +139,6 @@ func releaseName(c *call) error {
 	return c.reply(result)
 }
 
-// startServiceByName: as nothing can be started, a service runs already or is unknown.
-func startServiceByName(c *call) error {
-	var name string
-	var flags uint32
-	if err := c.args(&name, &flags); err != nil {
-		return err
-	}
-	if !c.hasOwner(name) {
-		return dbusErrorf("ServiceUnknown", "The name %s was not provided by any .service files", name)
-	}
-	return c.reply(uint32(startReplyAlreadyRunning))
-}
-
-func updateActivationEnvironment(c *call) error {
-	var environment map[string]string
-	if err := c.args(&environment); err != nil {
-		return err
-	}
-	c.server.mu.Lock()
-	if c.server.environment == nil {
-		c.server.environment = make(map[string]string)
-	}
-	maps.Copy(c.server.environment, environment)
-	c.server.mu.Unlock()
-	return c.reply()
-}
-
 // find returns the connection that has a name, unique or well-known, or nil.
 func (c *call) find(name string) *bus.Conn {
 	if wire.IsUniqueName(name) {
@@ -189,14 +167,6 @@ func listNames(c *call) error {
 		all = append(all, id.String())
 	}
 	return c.reply(all)
-}
-
-func listActivatableNames(c *call) error {
-	names := []string{driverName}
-	for _, activator := range c.peer.conn.List(bus.ListActivators) {
-		names = append(names, activator.Name)
-	}
-	return c.reply(names)
 }
 
 func getNameOwner(c *call) error {

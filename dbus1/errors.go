@@ -51,6 +51,10 @@ func (p *party) dbusError(h *wire.Header, err error) *Error {
 	if errors.As(err, &own) {
 		return own
 	}
+	var named interface{ ErrorName() string }
+	if errors.As(err, &named) {
+		return &Error{named.ErrorName(), err.Error()}
+	}
 	var e *bus.Error
 	if !errors.As(err, &e) {
 		return dbusErrorf("Failed", "%v", err)
@@ -65,6 +69,8 @@ func (p *party) dbusError(h *wire.Header, err error) *Error {
 	switch e.Errno {
 	case bus.ErrNoSuchConn, bus.ErrNoSuchName:
 		return dbusErrorf(name, "The name %s was not provided by any .service files", h.Destination)
+	case bus.ErrInactive:
+		return dbusErrorf(name, "Name %q does not exist", h.Destination)
 	case bus.ErrUnrequested:
 		return p.complain(h, name, "Rejected send message", e)
 	case bus.ErrQueueFull, bus.ErrTooManyFDs:

@@ -54,35 +54,58 @@ const driverSerial uint32 = 1<<32 - 1
 
 // reply answers the call h with values.
 func (p *party) reply(h *wire.Header, values ...any) error {
+	m, err := p.replyMessage(h, values...)
+	if err != nil {
+		return err
+	}
+	return p.post(m)
+}
+
+// replyMessage makes the answer to the call h.
+func (p *party) replyMessage(h *wire.Header, values ...any) (*message, error) {
 	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, values...)
 	if err != nil {
-		return fmt.Errorf("answer %s: %w", h.Member, err)
+		return nil, fmt.Errorf("answer %s: %w", h.Member, err)
 	}
-	return p.deliver(&wire.Header{
+	return p.compose(&wire.Header{
 		Type:        wire.TypeMethodReturn,
 		Flags:       wire.NoReplyExpected,
 		ReplySerial: h.Serial,
 		Signature:   string(signature),
-	}, body, nil)
+	}, body, nil), nil
 }
 
 // fail answers the message h with an error.
 func (p *party) fail(h *wire.Header, e *Error) error {
+	m, err := p.errorMessage(h, e)
+	if err != nil {
+		return err
+	}
+	return p.post(m)
+}
+
+// errorMessage makes the error that answers the message h.
+func (p *party) errorMessage(h *wire.Header, e *Error) (*message, error) {
 	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, e.Message)
 	if err != nil {
-		return fmt.Errorf("answer with %s: %w", e.Name, err)
+		return nil, fmt.Errorf("answer with %s: %w", e.Name, err)
 	}
-	return p.deliver(&wire.Header{
+	return p.compose(&wire.Header{
 		Type:        wire.TypeError,
 		Flags:       wire.NoReplyExpected,
 		ErrorName:   e.Name,
 		ReplySerial: h.Serial,
 		Signature:   string(signature),
-	}, body, nil)
+	}, body, nil), nil
 }
 
 // deliver queues a message of the driver, with the descriptors fds, for the peer.
 func (p *party) deliver(h *wire.Header, body []byte, fds []int) error {
+	return p.post(p.compose(h, body, fds))
+}
+
+// compose makes a message of the driver for the peer.
+func (p *party) compose(h *wire.Header, body []byte, fds []int) *message {
 	h.Order = wire.LittleEndian
 	h.Sender = driverName
 	h.Destination = p.name
@@ -90,12 +113,17 @@ func (p *party) deliver(h *wire.Header, body []byte, fds []int) error {
 	h.BodySize = uint32(len(body))
 	h.UnixFDs = uint32(len(fds))
 	m := newMessage()
-	defer m.Release()
 	m.FDs = fds
 	m.pieces[0] = append(h.Append(make([]byte, 0, headerBound(h)+len(body))), body...)
 	m.Payload = m.pieces[:1]
 	m.Cookie = uint64(driverSerial)
 	m.ReplyCookie = cmp.Or(p.cookie, uint64(h.ReplySerial))
+	return m
+}
+
+// post queues a message that compose has made. It takes the caller's reference over.
+func (p *party) post(m *message) error {
+	defer m.Release()
 	if err := p.conn.Deliver(&m.Message); err != nil {
 		return fmt.Errorf("the peer does not read what it asked for: %w", err)
 	}

@@ -2,7 +2,6 @@ package dbus1
 
 import (
 	"log/slog"
-	"sync"
 	"sync/atomic"
 
 	"github.com/kdbus-go/kdbus/bus"
@@ -38,6 +37,8 @@ type Config struct {
 	// Reload reads the configuration of the bus again, which the method ReloadConfig asks for. Its error
 	// is told to the caller. Nil: there is nothing to read.
 	Reload func() error
+	// Activation starts services. Nil: there are none.
+	Activation Activation
 }
 
 // A Server speaks D-Bus 1 to the peers of one endpoint, and hands those over who ask for kdbus. It is
@@ -50,13 +51,13 @@ type Server struct {
 	subs   *Subscriptions
 
 	serial atomic.Uint32 // of statistics
-
-	mu          sync.Mutex
-	environment map[string]string // what UpdateActivationEnvironment has set
 }
 
 // NewServer makes a server, to be ended by Shutdown.
 func NewServer(config Config) (*Server, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
 	s := &Server{
 		config: config,
 		bus:    config.Endpoint.Bus(),

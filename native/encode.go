@@ -232,6 +232,10 @@ func (c *conn) encodeNotification(e *transport.Encoding, h *abi.FrameHeader, m *
 			text = "SEND: no reply came in time"
 			h.Code = uint32(syscall.ETIMEDOUT)
 		}
+		if reason := m.Notification.Reason; reason != nil {
+			text = "SEND: " + explain(reason)
+			h.Code = uint32(errnoOf(reason))
+		}
 		h.Size = uint32(abi.FrameHeaderSize + len(text))
 		e.Head(func(dst []byte) []byte { return append(h.Append(dst), text...) })
 		return
