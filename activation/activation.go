@@ -1,0 +1,338 @@
+package activation
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/busconfig"
+)
+
+// Config describes how services are started on a bus.
+type Config struct {
+	// Endpoint is the door through which activators come to the bus.
+	Endpoint *bus.Endpoint
+	// Address returns where services find the bus. It is asked when one is started.
+	Address func() string
+	// Environment is what services inherit, NAME=VALUE; nil is the environment of this process.
+	Environment []string
+	// Systemd has services started by systemd if it can: dbus-daemon's option --systemd-activation.
+	Systemd bool
+	// Journal sends what services print to the journal, instead of where this process prints.
+	Journal bool
+	// Log gets what happens to services. Nil discards.
+	Log *slog.Logger
+
+	Settings
+}
+
+// Settings are what can be changed by [Activation.Update].
+type Settings struct {
+	// Directories are where .service files are, in order of precedence.
+	Directories []busconfig.ServiceDirectory
+	// Helper is the command line of the setuid program that starts services on a system bus; "" for none.
+	Helper string
+	// BusType is "session", "system", or what else the configuration calls the bus; may be "".
+	BusType string
+	// Timeout is how long a service may take until it owns its name (service_start_timeout); 0 is
+	// DefaultTimeout.
+	Timeout time.Duration
+	// MaxPending is how many messages and calls of one user may wait for services to start
+	// (max_pending_service_starts, which in dbus-daemon is for all users together); 0 is
+	// DefaultMaxPending, and less is none.
+	MaxPending int
+	// MaxBytes is how long all of them may be together, in bytes; 0 is DefaultMaxBytes.
+	MaxBytes int
+}
+
+// Defaults of Settings, which are dbus-daemon's; it has no MaxBytes.
+const (
+	DefaultTimeout    = 25 * time.Second
+	DefaultMaxPending = 512
+	DefaultMaxBytes   = 127 << 20
+)
+
+func (s *Settings) setDefaults() {
+	if s.Timeout == 0 {
+		s.Timeout = DefaultTimeout
+	}
+	if s.MaxPending == 0 {
+		s.MaxPending = DefaultMaxPending
+	}
+	if s.MaxBytes == 0 {
+		s.MaxBytes = DefaultMaxBytes
+	}
+}
+
+// An Activation starts the services of a bus. Safe for concurrent use.
+type Activation struct {
+	config    Config
+	log       *slog.Logger
+	protected bool // from being killed when memory is short
+
+	updating sync.Mutex // held while services are exchanged; taken before mu
+	seen     []glance   // of the directories when they were read; guarded by updating
+
+	mu          sync.Mutex
+	settings    Settings
+	environment map[string]string
+	services    map[string]*service
+	waiting     map[uint32]load // by user
+	closed      bool
+}
+
+// load is what of one user waits.
+type load struct{ pending, bytes int }
+
+// New makes the services of a bus known to it, to be ended by Close. What is wrong with .service files is
+// logged.
+func New(config Config) (*Activation, error) {
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &Activation{
+		config:      config,
+		log:         config.Log,
+		protected:   oomProtected(),
+		environment: inherited(config.Environment),
+		services:    make(map[string]*service),
+		waiting:     make(map[uint32]load),
+	}
+	if config.Systemd {
+		if err := a.add(systemdName, nil); err != nil {
+			return nil, err
+		}
+	}
+	a.Update(config.Settings)
+	return a, nil
+}
+
+// Update puts new settings in force and reads the .service files again. It reports whether the names of
+// services have changed. What is being started goes on, even what is no service any more.
+func (a *Activation) Update(settings Settings) (changed bool) {
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	settings.setDefaults()
+	a.mu.Lock()
+	a.settings = settings
+	a.mu.Unlock()
+	return a.reload()
+}
+
+// reload reads the .service files. a.updating is held.
+func (a *Activation) reload() (changed bool) {
+	a.mu.Lock()
+	settings := a.settings
+	a.mu.Unlock()
+	a.seen = look(settings.Directories)
+	loaded := busconfig.LoadServices(settings.Directories, settings.Helper != "")
+	for _, w := range loaded.Warnings {
+		a.log.Warn("a service file is not as it should be", "file", w.Source.String(), "problem", w.String())
+	}
+	for _, s := range a.all() {
+		file := loaded.Lookup(s.name)
+		if s.define(file) {
+			changed = true
+		}
+		if file == nil {
+			s.retire()
+		}
+	}
+	for file := range loaded.All() {
+		if a.service(file.Name) != nil {
+			continue
+		}
+		changed = true
+		if err := a.add(file.Name, file); err != nil {
+			a.log.Warn("a service cannot be started by the bus", "service", file.Name, "file", file.File, "error", err)
+		}
+	}
+	return changed
+}
+
+// add makes a service known to the bus.
+func (a *Activation) add(name string, file *busconfig.Service) error {
+	s := &service{activation: a, name: name, file: file}
+	conn, err := a.config.Endpoint.Connect(bus.ConnConfig{
+		UID:           uint32(os.Geteuid()),
+		Flags:         bus.FlagActivator | bus.FlagAcceptFDs,
+		ActivatorName: name,
+		Service:       s,
+		Receiver:      s,
+		Description:   "service",
+		Limits:        &bus.Limits{Quota: bus.Quota{Bytes: maxHeld, FDs: maxHeldFDs}},
+	})
+	if err != nil {
+		return err
+	}
+	s.conn = conn
+	a.mu.Lock()
+	if a.closed {
+		a.mu.Unlock()
+		conn.Close()
+		return errors.New("the bus is ending")
+	}
+	a.services[name] = s
+	a.mu.Unlock()
+	if err := conn.Hello(); err != nil {
+		a.forget(s)
+		conn.Close()
+		return err
+	}
+	conn.Flush()
+	return nil
+}
+
+// Limits of what waits for one service, per user; Settings has those for all together.
+const (
+	maxHeld    = 1 << 30 // bytes
+	maxHeldFDs = 64
+)
+
+// forget takes s off the services.
+func (a *Activation) forget(s *service) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.services[s.name] == s {
+		delete(a.services, s.name)
+	}
+}
+
+func (a *Activation) service(name string) *service {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.services[name]
+}
+
+func (a *Activation) all() []*service {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := make([]*service, 0, len(a.services))
+	for _, s := range a.services {
+		all = append(all, s)
+	}
+	return all
+}
+
+// Names returns the names of the services there are .service files for, sorted.
+func (a *Activation) Names() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	names := make([]string, 0, len(a.services))
+	for name, s := range a.services {
+		if s.file != nil {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Systemd reports whether services are started by systemd.
+func (a *Activation) Systemd() bool { return a.config.Systemd }
+
+// Appeared reports whether there is a service of a name that was none a moment ago: .service files are
+// read again if something has changed in their directories.
+func (a *Activation) Appeared(name string) bool {
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	if a.service(name) != nil {
+		return true
+	}
+	a.mu.Lock()
+	directories, closed := a.settings.Directories, a.closed
+	a.mu.Unlock()
+	if closed || !changedSince(a.seen, directories) {
+		return false
+	}
+	a.reload()
+	return a.service(name) != nil
+}
+
+// admit counts what a user has waiting, unless it is too much.
+func (a *Activation) admit(name string, uid uint32, size int) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.waiting[uid]
+	switch {
+	case l.pending >= a.settings.MaxPending:
+		return failure(syscall.ENOBUFS, "LimitsExceeded",
+			"The maximum number of pending activations has been reached, activation of %s failed (max_pending_service_starts=%d)",
+			name, a.settings.MaxPending)
+	case l.bytes+size > a.settings.MaxBytes && l.pending > 0:
+		return failure(syscall.ENOBUFS, "LimitsExceeded",
+			"Messages of user %d of %d bytes wait for services to start, activation of %s failed (limit %d)", uid, l.bytes, name, a.settings.MaxBytes)
+	}
+	a.waiting[uid] = load{l.pending + 1, l.bytes + size}
+	return nil
+}
+
+// release is admit's counterpart.
+func (a *Activation) release(uid uint32, size int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.waiting[uid]
+	if l.pending--; l.pending == 0 {
+		delete(a.waiting, uid)
+		return
+	}
+	l.bytes -= size
+	a.waiting[uid] = l
+}
+
+// Close ends the starting of services: programs that have not got as far as to own their names are
+// killed, everybody who waits is told. Services that run go on, each with a goroutine here that
+// reaps it when it ends.
+func (a *Activation) Close() {
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	for _, s := range a.all() {
+		s.giveUp(failure(spawnFailed, "NoReply", "The message bus ends"))
+		a.forget(s)
+		s.conn.Close()
+	}
+}
+
+// glance is what tells whether a directory has changed.
+type glance struct {
+	path     string
+	modified time.Time
+	identity string
+	at       time.Time
+}
+
+// look takes a glance at directories.
+func look(directories []busconfig.ServiceDirectory) []glance {
+	seen := make([]glance, len(directories))
+	for i, d := range directories {
+		seen[i] = glance{path: d.Path, at: time.Now()}
+		if info, err := os.Stat(d.Path); err == nil {
+			seen[i].modified = info.ModTime()
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				seen[i].identity = fmt.Sprint(stat.Dev, stat.Ino)
+			}
+		}
+	}
+	return seen
+}
+
+// clockGrain is more than the time within which two changes of a directory can look like one.
+const clockGrain = 100 * time.Millisecond
+
+// changedSince reports whether directories may have changed since they were seen.
+func changedSince(seen []glance, directories []busconfig.ServiceDirectory) bool {
+	now := look(directories)
+	return !slices.EqualFunc(seen, now, func(then, now glance) bool {
+		return then.path == now.path && then.identity == now.identity && then.modified.Equal(now.modified) &&
+			then.at.Sub(then.modified) > clockGrain
+	})
+}

@@ -1,0 +1,90 @@
+package activation
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// Starting services by systemd: it is told by a signal which unit somebody waits for, and answers by a signal
+// if it cannot start it. It need not be connected yet: its name is one that can be waited for.
+
+const (
+	systemdName      = "org.freedesktop.systemd1"
+	systemdPath      = "/org/freedesktop/systemd1"
+	systemdManager   = "org.freedesktop.systemd1.Manager"
+	systemdActivator = "org.freedesktop.systemd1.Activator"
+
+	busName = "org.freedesktop.DBus"
+	busPath = "/org/freedesktop/DBus"
+)
+
+// requestUnit asks systemd to start a unit. The error is an [Error].
+func (a *Activation) requestUnit(unit string) error {
+	return a.toSystemd(func(*bus.Conn) wire.Header {
+		return wire.Header{Type: wire.TypeSignal, Flags: wire.NoReplyExpected, Path: busPath,
+			Interface: systemdActivator, Member: "ActivationRequest", Destination: systemdName}
+	}, unit)
+}
+
+// tellSystemd sets variables in systemd's environment. The error is an [Error].
+func (a *Activation) tellSystemd(vars map[string]string) error {
+	return a.toSystemd(func(owner *bus.Conn) wire.Header {
+		h := wire.Header{Type: wire.TypeMethodCall, Flags: wire.NoReplyExpected, Path: systemdPath,
+			Interface: systemdManager, Member: "SetEnvironment", Destination: systemdName}
+		if owner != nil {
+			h.Destination = owner.UniqueName()
+		}
+		return h
+	}, pairs(vars))
+}
+
+// toSystemd sends a message of the bus to systemd, when it comes if it is not there.
+func (a *Activation) toSystemd(header func(owner *bus.Conn) wire.Header, args ...any) error {
+	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, args...)
+	if err != nil {
+		return failure(spawnFailed, "InvalidArgs", "%v", err)
+	}
+	err = a.config.Endpoint.Bus().SendToName(systemdName, func(owner *bus.Conn) *bus.Message {
+		h := header(owner)
+		h.Order, h.Serial, h.Sender = wire.LittleEndian, busSerial, busName
+		h.Signature, h.BodySize = string(signature), uint32(len(body))
+		return &bus.Message{
+			Has:     bus.PartDBus1,
+			Dst:     bus.ToName,
+			Cookie:  uint64(busSerial),
+			Payload: [][]byte{append(h.Append(nil), body...)},
+		}
+	})
+	if err != nil {
+		return failure(spawnFailed, "Failed", "Cannot send a message to systemd: %v", err)
+	}
+	return nil
+}
+
+// busSerial is the serial of all messages of the bus: nobody answers them.
+const busSerial uint32 = 1<<32 - 1
+
+// UnitFailed tells that systemd cannot start a unit, with the D-Bus error that it gives. Whether it was systemd
+// who said so is for the caller to see to.
+func (a *Activation) UnitFailed(unit, name, text string) {
+	a.log.Info("activation via systemd failed", "unit", unit, "error", name, "text", text)
+	reason := &Error{Name: name, Text: text, Errno: spawnFailed}
+	if err := wire.CheckErrorName(name); err != nil {
+		reason.Name, reason.Text = errorPrefix+"Failed", fmt.Sprintf("%s: %s", name, text)
+	}
+	var concerned []*start
+	a.mu.Lock()
+	for _, name := range slices.Sorted(maps.Keys(a.services)) {
+		if st := a.services[name].start; st != nil && st.file != nil && st.file.SystemdService == unit {
+			concerned = append(concerned, st)
+		}
+	}
+	a.mu.Unlock()
+	for _, st := range concerned {
+		st.fail(reason)
+	}
+}
