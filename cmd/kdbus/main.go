@@ -128,7 +128,7 @@ They talk to the bus of the machine unless --user or --address names another one
 		verb.Annotations = map[string]string{exitAnnotation: verbExit}
 		root.AddCommand(verb)
 	}
-	root.AddCommand(newVersionCommand(), newManCommand())
+	root.AddCommand(newPolicyCommand(), newVersionCommand(), newManCommand())
 	return root
 }
 

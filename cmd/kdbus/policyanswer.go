@@ -1,0 +1,296 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kdbus-go/kdbus/busconfig"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/denial"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/judgement"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/tty"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// policyAnswer is what a policy says to a question.
+type policyAnswer struct {
+	config     *busconfig.Config
+	said       *denial.Text // the text of the question
+	question   *judgement.Question
+	judgements []judgement.Judgement
+	notes      []string // what else there is to know
+	brief      bool     // only what decides
+}
+
+func (a *policyAnswer) note(format string, args ...any) {
+	a.notes = append(a.notes, fmt.Sprintf(format, args...))
+}
+
+// compare notes where the answer is not what the bus has said, and what the answer does not see.
+func (a *policyAnswer) compare() {
+	q := a.question
+	refused := busconfig.Send
+	if a.said.Action == denial.Receive {
+		refused = busconfig.Receive
+	}
+	for _, j := range a.judgements {
+		if a.said.Rules < 0 || j.Kind != refused {
+			continue
+		}
+		switch denied := !a.said.Warned; {
+		case j.Verdict.Allowed == denied:
+			a.note("The bus has decided otherwise: it has another configuration, or the peers have other names, "+
+				"groups or seats than are known here. It says that %d rules matched.", a.said.Rules)
+		case len(j.Matched) != a.said.Rules:
+			a.note("The bus says that %d rules matched, not %d: it has another configuration, or more is known there, "+
+				"such as the path or all names of the peers.", a.said.Rules, len(j.Matched))
+		}
+	}
+	if q.Kind != busconfig.Send && q.Kind != busconfig.Receive {
+		return
+	}
+	if len(q.Message.Destination) == 1 && strings.HasPrefix(q.Message.Destination[0], ":") && q.Sender != nil {
+		a.note("Rules about the well-known names of %s are not seen; name all of them with --to (`kdbus status %[1]s` tells them).",
+			q.Message.Destination[0])
+	}
+	switch {
+	case q.Receiver == nil && !a.said.ToBus:
+		a.note("Whether the receiver may receive it is not looked at; name its user with --peer.")
+	case q.Sender == nil && !a.said.FromBus:
+		a.note("Whether the sender may send it is not looked at; name its user with --peer.")
+	}
+}
+
+func verdictWord(allowed bool) string {
+	if allowed {
+		return "allowed"
+	}
+	return "denied"
+}
+
+// text is the answer for people.
+func (a *policyAnswer) text(style tty.Style) []byte {
+	var b strings.Builder
+	b.WriteString(style.Bold(verdictWord(judgement.Allowed(a.judgements))) + ": " + a.describe() + "\n")
+	for _, j := range a.judgements {
+		if a.brief {
+			fmt.Fprintf(&b, "  %s: %s\n", a.subject(&j), a.reason(&j))
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s: %s\n", a.subject(&j), a.reason(&j))
+		a.writeRules(&b, &j)
+	}
+	if a.brief {
+		if a.open() {
+			b.WriteString("  the answer may be another one for what was not said; `kdbus policy explain` lists the cases\n")
+		}
+		return []byte(b.String())
+	}
+	if len(a.notes) > 0 {
+		b.WriteString("\n" + strings.Join(a.notes, "\n") + "\n")
+	}
+	if len(a.config.Warnings) > 0 {
+		b.WriteString("\nThe configuration has mistakes that may matter:\n")
+		for _, w := range a.config.Warnings {
+			fmt.Fprintf(&b, "  %s\n", w)
+		}
+	}
+	return []byte(b.String())
+}
+
+// writeRules writes all that is to be known of a judgement.
+func (a *policyAnswer) writeRules(b *strings.Builder, j *judgement.Judgement) {
+	if len(j.Matched) > 0 {
+		b.WriteString("  rules that match, the last one decides:\n")
+		for i, r := range j.Matched {
+			fmt.Fprintf(b, "  %3d. %s\n", i+1, describeRule(r))
+		}
+	}
+	if len(j.Void) > 0 {
+		fmt.Fprintf(b, "  rules that would match, but are void because of\n       %s:\n", describeRule(j.By))
+		for _, r := range j.Void {
+			fmt.Fprintf(b, "       %s\n", describeRule(r))
+		}
+	}
+	if len(j.Exceptions) > 0 {
+		b.WriteString("  it would be otherwise, with\n")
+		for _, e := range j.Exceptions {
+			fields := make([]string, len(e.Fields))
+			for i, f := range e.Fields {
+				fields[i] = f.Name + "=" + f.Value
+			}
+			fmt.Fprintf(b, "       %s: %s by %s\n", strings.Join(fields, " "), verdictWord(e.Rule.Allow), e.Rule.Source)
+		}
+	}
+}
+
+func describeRule(r *busconfig.Rule) string {
+	return fmt.Sprintf("%s: %s in %s", r.Source, r, r.Context)
+}
+
+// open tells whether the answer depends on what is not known.
+func (a *policyAnswer) open() bool {
+	return slices.ContainsFunc(a.judgements, func(j judgement.Judgement) bool { return len(j.Exceptions) > 0 })
+}
+
+// subject says who may do what according to j.
+func (a *policyAnswer) subject(j *judgement.Judgement) string {
+	may := " may "
+	if !j.Verdict.Allowed {
+		may = " may not "
+	}
+	what := j.Kind.String()
+	switch j.Kind {
+	case busconfig.Own:
+		what += " " + a.question.Name
+	case busconfig.Send, busconfig.Receive:
+		what += " it"
+	}
+	return describeUser(j.Peer) + may + what
+}
+
+func describeUser(p *judgement.Peer) string {
+	s := fmt.Sprintf("uid %d", p.UID)
+	if p.Name != "" {
+		s = fmt.Sprintf("%s (uid %d)", p.Name, p.UID)
+	}
+	if p.AtConsole {
+		s += " at the console"
+	}
+	return s
+}
+
+// reason says what decides.
+func (a *policyAnswer) reason(j *judgement.Judgement) string {
+	switch {
+	case j.Verdict.Rule != nil:
+		return describeRule(j.Verdict.Rule)
+	case j.Kind == busconfig.Connect && j.Verdict.Allowed:
+		return "no rule matches, and the bus runs as this user"
+	case j.Kind == busconfig.Connect:
+		return fmt.Sprintf("no rule matches, and the bus runs as uid %d", a.question.Owner)
+	}
+	return "no rule matches"
+}
+
+// describe says what is asked.
+func (a *policyAnswer) describe() string {
+	q := a.question
+	switch q.Kind {
+	case busconfig.Connect:
+		return "connecting, by " + a.config.File
+	case busconfig.Own:
+		return "owning " + q.Name + ", by " + a.config.File
+	}
+	m := &q.Message
+	var b strings.Builder
+	if m.Broadcast {
+		b.WriteString("broadcast ")
+	}
+	b.WriteString("type=" + messageTypeName(m.Type))
+	add := func(name string, value *string) {
+		switch {
+		case value == nil:
+		case *value == "":
+			fmt.Fprintf(&b, ", no %s", name)
+		default:
+			fmt.Fprintf(&b, ", %s=%s", name, *value)
+		}
+	}
+	isReply := m.Type == wire.TypeMethodReturn || m.Type == wire.TypeError
+	for _, names := range []struct {
+		title string
+		list  []string
+	}{{"sender", m.Sender}, {"destination", m.Destination}} {
+		if names.list != nil {
+			fmt.Fprintf(&b, ", %s=%s", names.title, strings.Join(names.list, "+"))
+		}
+	}
+	if !isReply {
+		add("path", m.Path)
+		add("interface", m.Interface)
+		add("member", m.Member)
+	}
+	if m.Type == wire.TypeError {
+		add("error", m.ErrorName)
+	}
+	if isReply && !m.Requested {
+		b.WriteString(", not requested")
+	}
+	if m.Descriptors > 0 {
+		fmt.Fprintf(&b, ", fds=%d", m.Descriptors)
+	}
+	if m.Overheard {
+		b.WriteString(", overheard")
+	}
+	return b.String() + ", by " + a.config.File
+}
+
+func messageTypeName(t wire.Type) string {
+	for name, other := range messageTypes {
+		if other == t {
+			return name
+		}
+	}
+	return ""
+}
+
+// json is the answer for programs.
+func (a *policyAnswer) json() jsontext.Object {
+	o := jsontext.Object{{Key: "allowed", Value: judgement.Allowed(a.judgements)}, {Key: "config", Value: a.config.File}}
+	var all []any
+	for _, j := range a.judgements {
+		one := jsontext.Object{
+			{Key: "kind", Value: j.Kind.String()}, {Key: "uid", Value: j.Peer.UID}, {Key: "allowed", Value: j.Verdict.Allowed},
+			{Key: "rule", Value: ruleJSON(j.Verdict.Rule)},
+		}
+		if !a.brief {
+			var exceptions []any
+			for _, e := range j.Exceptions {
+				var fields jsontext.Object
+				for _, f := range e.Fields {
+					fields = append(fields, jsontext.Member{Key: f.Name, Value: f.Value})
+				}
+				exceptions = append(exceptions, jsontext.Object{{Key: "fields", Value: fields}, {Key: "allowed", Value: e.Rule.Allow}, {Key: "rule", Value: ruleJSON(e.Rule)}})
+			}
+			one = append(one, jsontext.Member{Key: "matched", Value: rulesJSON(j.Matched)}, jsontext.Member{Key: "void", Value: rulesJSON(j.Void)},
+				jsontext.Member{Key: "voidBy", Value: ruleJSON(j.By)}, jsontext.Member{Key: "exceptions", Value: exceptions})
+		}
+		all = append(all, one)
+	}
+	o = append(o, jsontext.Member{Key: "judgements", Value: all})
+	if !a.brief {
+		o = append(o, jsontext.Member{Key: "notes", Value: texts(a.notes)})
+		warnings := make([]string, len(a.config.Warnings))
+		for i, w := range a.config.Warnings {
+			warnings[i] = w.String()
+		}
+		o = append(o, jsontext.Member{Key: "warnings", Value: texts(warnings)})
+	}
+	return o
+}
+
+func texts(list []string) []any {
+	all := make([]any, len(list))
+	for i, s := range slices.All(list) {
+		all[i] = s
+	}
+	return all
+}
+
+func rulesJSON(rules []*busconfig.Rule) []any {
+	all := make([]any, len(rules))
+	for i, r := range rules {
+		all[i] = ruleJSON(r)
+	}
+	return all
+}
+
+func ruleJSON(r *busconfig.Rule) any {
+	if r == nil {
+		return nil
+	}
+	return jsontext.Object{{Key: "file", Value: r.File}, {Key: "line", Value: r.Line}, {Key: "allow", Value: r.Allow},
+		{Key: "rule", Value: r.String()}, {Key: "policy", Value: r.Context.String()}}
+}
