@@ -14,6 +14,7 @@ import (
 // apply puts conf in force on the running bus.
 func (d *Daemon) apply(conf *busconfig.Config) {
 	d.inForce.Store(conf)
+	newPolicy(conf, d.log).install(d.bus)
 }
 
 // allowUser returns who decides about who may connect; nil for the default of the transport.

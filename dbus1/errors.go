@@ -3,9 +3,11 @@ package dbus1
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -82,7 +84,7 @@ func (p *party) dbusError(h *wire.Header, err error) *Error {
 	case bus.ErrNoFDs:
 		return dbusErrorf(name, "Tried to send message with Unix file descriptors to a client that doesn't support that.")
 	}
-	return dbusErrorf(name, "%s", e.Detail)
+	return dbusErrorf(name, "%s", err.Error()) // that of a policy says more than what it wraps
 }
 
 // complain words the refusal of a message as dbus-daemon does, for whoever reads it by eye or by
@@ -94,7 +96,39 @@ func (p *party) complain(h *wire.Header, name, complaint string, reason *bus.Err
 		}
 		return s
 	}
-	creds := p.creds()
-	return dbusErrorf(name, "%s, 0 matched rules; type=\"%s\", sender=\"%s\" (uid=%d pid=%d) interface=\"%s\" member=\"%s\" error name=\"%s\" requested_reply=\"0\" destination=\"%s\" (%s)",
-		complaint, h.Type, p.name, creds.UID, creds.PID, unset(h.Interface), unset(h.Member), unset(h.ErrorName), h.Destination, reason.Detail)
+	return dbusErrorf(name, "%s, 0 matched rules; type=\"%s\", sender=\"%s\" (%s) interface=\"%s\" member=\"%s\" error name=\"%s\" requested_reply=\"0\" destination=\"%s\" (%s)",
+		complaint, h.Type, p.name, Describe(p.conn), unset(h.Interface), unset(h.Member), unset(h.ErrorName), h.Destination, reason.Detail)
+}
+
+// ownDenied words the refusal of a name as dbus-daemon does. A policy may have done so itself.
+func (p *party) ownDenied(name string, err error) *Error {
+	if plain, ok := err.(*bus.Error); ok {
+		return dbusErrorf("AccessDenied", "Connection \"%s\" is not allowed to own the service \"%s\" due to security policies in the configuration file; %s",
+			p.name, name, plain.Detail)
+	}
+	return dbusErrorf("AccessDenied", "%s", err.Error())
+}
+
+// Describe says who is behind a connection, in the words of dbus-daemon's errors and log: user, process, what
+// the process is called, security label, as far as they are known. It asks the kernel, which is better
+// not done with the bus locked.
+func Describe(c *bus.Conn) string {
+	id, ok := c.Peer().(Identity)
+	if !ok {
+		return "bus"
+	}
+	var words []string
+	if id.Known() {
+		words = append(words, fmt.Sprintf("uid=%d", id.Creds().UID))
+	}
+	if pid := id.Creds().PID; pid != 0 {
+		words = append(words, fmt.Sprintf("pid=%d", pid))
+		if peer, ok := id.(interface{ ConnectData(meta.Kinds) meta.Data }); ok {
+			words = append(words, fmt.Sprintf("comm=\"%s\"", peer.ConnectData(meta.KindPIDComm).PIDComm))
+		}
+	}
+	if label := id.SecurityLabel(); label != "" {
+		words = append(words, fmt.Sprintf("label=\"%s\"", label))
+	}
+	return strings.Join(words, " ")
 }
