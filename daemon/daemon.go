@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/kdbus-go/kdbus/activation"
 	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/busconfig"
@@ -34,6 +35,8 @@ type Config struct {
 	File *busconfig.Config
 	// SystemdActivation starts services by way of systemd.
 	SystemdActivation bool
+	// Journal sends what services print to the journal, instead of where this process prints.
+	Journal bool
 	// Listening is called once the sockets listen and before anything is read from clients,
 	// with what Daemon.Address will return. It is the moment to become another user. An error
 	// ends the start. It may be nil.
@@ -74,9 +77,11 @@ type Daemon struct {
 	config Config
 	bus    *bus.Bus
 	server *dbus1.Server
-	doors  []*door
-	dir    string // to be removed at the end; "" when there is none
-	watch  *watch // of the configuration; nil without
+	// activation starts services; nil without a configuration
+	activation *activation.Activation
+	doors      []*door
+	dir        string // to be removed at the end; "" when there is none
+	watch      *watch // of the configuration; nil without
 
 	reloading sync.Mutex        // held while the configuration is read again
 	file      *busconfig.Config // the last one read; guarded by reloading; nil without
@@ -182,7 +187,14 @@ func (d *Daemon) makeBus() error {
 		Attach:   config.Metadata,
 		Required: config.RequiredMetadata,
 		Creator:  &creator,
+		View:     dbus1.ViewOf,
+		Refusal: func(src *bus.Conn, m *bus.Message, reason error) *bus.Message {
+			return d.server.Refusal(src, m, reason)
+		},
 	})
+	if err := d.newActivation(); err != nil {
+		return err
+	}
 	// Each front-end uses something of the other: the driver answers native clients, too.
 	var kdbus *native.Server
 	d.server, err = dbus1.NewServer(dbus1.Config{
@@ -196,6 +208,7 @@ func (d *Daemon) makeBus() error {
 		AllowAnonymous: config.AllowAnonymous,
 		Limits:         config.Limits,
 		Reload:         d.reloadFor(),
+		Activation:     d.starter(),
 	})
 	if err != nil {
 		return err
@@ -268,7 +281,8 @@ func (d *Daemon) Wait() error {
 }
 
 // Shutdown removes the sockets, disconnects all clients, and returns when no goroutine
-// and no file of the daemon is left. It may be called again; every call waits.
+// and no file of the daemon is left, except that services which do not end although nobody
+// can call them have a goroutine each that waits for their end. It may be called again; every call waits.
 func (d *Daemon) Shutdown() {
 	d.shutdown.Do(func() {
 		if d.watch != nil {
@@ -282,6 +296,9 @@ func (d *Daemon) Shutdown() {
 		d.server.Shutdown(context.Background())
 		for _, o := range d.doors {
 			<-o.served
+		}
+		if d.activation != nil {
+			d.activation.Close()
 		}
 		if d.dir != "" {
 			if err := os.RemoveAll(d.dir); err != nil {

@@ -35,6 +35,7 @@ func (d *Daemon) Reload() error {
 	}
 	d.watch.follow(next)
 	d.apply(next)
+	d.updateActivation(next)
 	d.file = next
 	d.log.Info("reloaded the configuration", "file", next.File)
 	return nil
