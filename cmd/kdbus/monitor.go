@@ -175,7 +175,10 @@ func (w *watch) show(ctx context.Context, p *messagePrinter, out, diagnostics io
 func (w *watch) each(ctx context.Context, out *bufio.Writer, diagnostics io.Writer, f func(*kdbus.Message) error) (err error) {
 	missed := uint64(0)
 	defer func() {
-		if err = errors.Join(err, out.Flush()); errors.Is(err, syscall.EPIPE) {
+		if err == nil {
+			err = out.Flush()
+		}
+		if errors.Is(err, syscall.EPIPE) {
 			err = nil
 		}
 		if n := w.sub.Dropped(); n > missed {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/signal"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/wire"
@@ -48,8 +46,7 @@ waits for ever.`,
 			return err
 		}
 		match.Path, match.Interface, match.Member = kdbus.ObjectPath(args[0]), args[1], args[2]
-		ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
-		defer stop()
+		ctx := cmd.Context()
 		conn, err := bus.dial(ctx, kdbus.Dialer{})
 		if err != nil {
 			return err
@@ -68,8 +65,6 @@ waits for ever.`,
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
 			return fmt.Errorf("%s did not emit %s.%s within %v", args[0], args[1], args[2], time.Duration(timeout))
-		case ctx.Err() != nil:
-			return &exitError{code: exitSignalBase + int(unix.SIGINT)}
 		case err != nil:
 			return err
 		}

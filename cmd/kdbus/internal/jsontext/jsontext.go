@@ -158,7 +158,11 @@ func appendString(b []byte, s string) []byte {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, size := utf8.DecodeRuneInString(s[i:])
-			b = utf8.AppendRune(b, r) // the replacement character for what is no UTF-8
+			if r < 0xa0 { // control characters, which a terminal would obey
+				b = fmt.Appendf(b, `\u%04x`, r)
+			} else {
+				b = utf8.AppendRune(b, r) // the replacement character for what is no UTF-8
+			}
 			i += size
 			continue
 		}

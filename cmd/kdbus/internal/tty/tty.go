@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -118,8 +119,11 @@ func Page(stdout *os.File, wanted bool) (out *os.File, end func() error) {
 		w.Close()
 		return stdout, none
 	}
+	// Ctrl-C is for the pager, which leaves the terminal in order; to end before it would not.
+	signal.Ignore(os.Interrupt)
 	return w, func() error {
 		w.Close()
+		defer signal.Reset(os.Interrupt)
 		if err := cmd.Wait(); err != nil {
 			return fmt.Errorf("the pager %s: %w", argv[0], err)
 		}
