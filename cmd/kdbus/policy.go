@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -203,26 +202,13 @@ func readQuestion(cmd *cobra.Command, args []string) (*denial.Text, busconfig.Ki
 	return text, kind, nil
 }
 
-// Where the configurations of the standard buses are.
-var (
-	systemConfigs  = []string{"/usr/share/dbus-1/system.conf", "/etc/dbus-1/system.conf"}
-	sessionConfigs = []string{"/usr/share/dbus-1/session.conf", "/etc/dbus-1/session.conf"}
-)
-
-// configFile is the configuration that is asked. dbus-daemon's own directory comes first: the file
-// there includes the one in /etc.
+// configFile is the configuration that is asked.
 func (o *policyOptions) configFile() string {
-	if o.file != "" {
+	switch {
+	case o.file != "":
 		return o.file
+	case o.session:
+		return standardConfig("session")
 	}
-	files := systemConfigs
-	if o.session {
-		files = sessionConfigs
-	}
-	for _, file := range files {
-		if _, err := os.Stat(file); err == nil {
-			return file
-		}
-	}
-	return files[0]
+	return standardConfig("system")
 }
