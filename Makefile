@@ -53,8 +53,16 @@ lint: ## go vet, gofmt, staticcheck
 	$(GO) tool staticcheck -tags conformance ./...
 
 .PHONY: install
-install: kdbus ## copy the binary to $(DESTDIR)$(PREFIX)/bin
+install: kdbus ## copy the binary, manual pages and completions of shells to $(DESTDIR)$(PREFIX)
 	install -D -m 0755 kdbus $(DESTDIR)$(PREFIX)/bin/kdbus
+	./kdbus man --directory $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(foreach file,$(COMPLETIONS),$(dir $(DESTDIR)$(PREFIX)/share/$(file)))
+	./kdbus completion bash >$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))
+	./kdbus completion zsh >$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))
+	./kdbus completion fish >$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))
+
+# Where bash-completion, zsh and fish look for what others bring.
+COMPLETIONS = bash-completion/completions/kdbus zsh/site-functions/_kdbus fish/vendor_completions.d/kdbus.fish
 
 # The race detector is linked by a C compiler. Where there is none, root gets it from
 # Debian and others are told.

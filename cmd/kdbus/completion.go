@@ -10,6 +10,7 @@ import (
 
 	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/introspection"
+	"github.com/kdbus-go/kdbus/wire"
 )
 
 // completionTime is how long a completion may take: who presses Tab does not want to wait.
@@ -82,7 +83,7 @@ func completeMember(kind memberKind) func(*cobra.Command, []string, string) ([]s
 		}
 		var words []string
 		for _, iface := range node.Interfaces {
-			if len(args) == 2 {
+			if len(args) == 2 && wire.CheckInterface(iface.Name) == nil {
 				words = append(words, iface.Name)
 			} else if iface.Name == args[2] {
 				words = members(&iface, kind)
@@ -92,17 +93,23 @@ func completeMember(kind memberKind) func(*cobra.Command, []string, string) ([]s
 	}
 }
 
-// members returns the members of an interface, with their signatures as descriptions.
+// members returns the members of an interface, with their signatures as descriptions. An object says
+// what it likes of itself, and shells evaluate what they complete: only names are let through.
 func members(iface *introspection.Interface, kind memberKind) (words []string) {
+	add := func(name, signature string) {
+		if wire.CheckMember(name) == nil && wire.CheckSignature(signature) == nil {
+			words = append(words, name+"\t"+signature)
+		}
+	}
 	if kind == kindMethod {
 		for _, m := range iface.Methods {
-			words = append(words, m.Name+"\t"+m.In())
+			add(m.Name, m.In())
 		}
 		return words
 	}
 	for _, p := range iface.Properties {
 		if kind == kindProperty && p.Readable() || kind == kindWritable && p.Access != "read" {
-			words = append(words, p.Name+"\t"+p.Type)
+			add(p.Name, p.Type)
 		}
 	}
 	return words

@@ -48,7 +48,7 @@ func (e *exitError) Unwrap() error { return e.err }
 // execute runs the command line args and returns the exit code.
 func execute(args []string, stdout, stderr io.Writer) int {
 	root := newRootCommand()
-	root.SetArgs(arrange(root, args))
+	root.SetArgs(arrange(root, arrangeCompleted(root, args)))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	ran, err := root.ExecuteC()
@@ -128,7 +128,7 @@ They talk to the bus of the machine unless --user or --address names another one
 		verb.Annotations = map[string]string{exitAnnotation: verbExit}
 		root.AddCommand(verb)
 	}
-	root.AddCommand(newPolicyCommand(), newVersionCommand(), newManCommand())
+	root.AddCommand(newPolicyCommand(), newVersionCommand(), newManCommand(), newCompletionCommand())
 	return root
 }
 

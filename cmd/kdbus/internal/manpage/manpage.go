@@ -31,7 +31,7 @@ func Pages(root *cobra.Command, version string, exit func(*cobra.Command) string
 	return pages
 }
 
-func shown(c *cobra.Command) bool { return c.IsAvailableCommand() && c.Name() != "completion" }
+func shown(c *cobra.Command) bool { return c.IsAvailableCommand() }
 
 // Name returns the name of the page of a command.
 func Name(c *cobra.Command) string { return strings.ReplaceAll(c.CommandPath(), " ", "-") }
