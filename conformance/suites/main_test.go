@@ -1,8 +1,10 @@
 //go:build conformance
 
 // Package suites runs test suites of others against the bus under test: systemd's for sd-bus,
-// libdbus's, dbus-python's, jeepney's and godbus's. All but systemd's are run on dbus-daemon too,
-// and what counts is that the result is the same, case by case.
+// libdbus's (with its collection of configuration files), dbus-python's, jeepney's and godbus's.
+// Most are run on dbus-daemon too, and what counts is that the result is the same, case by case.
+// The bus is always started as dbus-daemon is: by the suite itself under that name, or on the
+// configuration that comes with dbus-daemon.
 package suites
 
 import (
@@ -12,6 +14,7 @@ import (
 	"maps"
 	"os/exec"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,28 +29,63 @@ const limit = 90 * time.Second
 // python is Debian's interpreter, which sees Debian's modules whatever else is in PATH.
 const python = "/usr/bin/python3"
 
-// onBoth starts dbus-daemon and the bus under test.
+// onEach has a suite run with dbus-daemon and with the bus under test, at the same time: suites
+// mostly wait.
+func onEach(suite func(testbus.Kind) verdicts) (reference, tested verdicts) {
+	done := make(chan verdicts)
+	go func() { done <- suite(testbus.DBusDaemon) }()
+	tested = suite(testbus.UnderTest())
+	return <-done, tested
+}
+
+// stockSession is the configuration of session buses that dbus-daemon comes with.
+const stockSession = "/usr/share/dbus-1/session.conf"
+
+// session starts a session bus on a socket of its own.
+func session(t *testing.T, kind testbus.Kind) *testbus.Bus {
+	t.Helper()
+	return testbus.StartKind(t, kind, testbus.Options{Config: stockSession, Args: []string{"--address=unix:tmpdir=/tmp"}})
+}
+
+// onBoth starts a session bus of dbus-daemon's and one under test.
 func onBoth(t *testing.T) (reference, tested *testbus.Bus) {
 	t.Helper()
-	return testbus.StartKind(t, testbus.DBusDaemon, testbus.Options{}), testbus.Start(t)
+	return session(t, testbus.DBusDaemon), session(t, testbus.UnderTest())
 }
 
 // run runs a program on a bus and returns its output and exit code, -1 if it was stopped.
 func run(t *testing.T, bus *testbus.Bus, dir string, env []string, argv ...string) (output string, code int) {
 	t.Helper()
+	return invocation{dir: dir, env: append(bus.Environ(), env...), argv: argv}.run(t)
+}
+
+// invocation is how a program is run. Its environment is what is given here, complete; without a
+// user it runs as the one who tests.
+type invocation struct {
+	argv []string
+	dir  string
+	env  []string
+	user *syscall.Credential
+}
+
+// run runs the program to its end and returns its output and exit code, -1 if it was stopped.
+func (i invocation) run(t *testing.T) (output string, code int) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var buf bytes.Buffer
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, append(bus.Environ(), env...), &buf, &buf
+	cmd := exec.CommandContext(ctx, i.argv[0], i.argv[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = i.dir, i.env, &buf, &buf
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: i.user}
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
-		t.Fatalf("%q: %v", argv, err)
+		t.Errorf("%q: %v", i.argv, err)
+		return "", -1
 	}
 	if ctx.Err() != nil {
-		t.Errorf("%q did not end within %v", argv, limit)
+		t.Errorf("%q did not end within %v", i.argv, limit)
 	}
 	return buf.String(), cmd.ProcessState.ExitCode()
 }

@@ -26,7 +26,7 @@ func TestSDBus(t *testing.T) {
 				program = filepath.Join("/usr/lib/systemd/tests/manual", name)
 			}
 			// An exit code of 77 would mean that the program found nothing to test.
-			if out, code := run(t, testbus.Start(t), t.TempDir(), []string{"SYSTEMD_LOG_LEVEL=debug"}, program); code != 0 {
+			if out, code := run(t, session(t, testbus.UnderTest()), t.TempDir(), []string{"SYSTEMD_LOG_LEVEL=debug"}, program); code != 0 {
 				t.Errorf("exit code %d\n%s", code, tail(out))
 			}
 		})

@@ -1,5 +1,6 @@
 // Package testbus starts message buses as processes of their own, for tests that look at them
-// from outside.
+// from outside: with few options of its own, or (Options.Config) as dbus-daemon is started, from a
+// configuration file. Program gives tests a dbus-daemon for whatever starts one itself.
 //
 // The tests under conformance are true only if dbus-daemon passes them too, so every bus comes in
 // two kinds and the environment variable KDBUS_CONFORMANCE_BUS says which one is under test:
@@ -59,6 +60,11 @@ type Options struct {
 	// PerConnection is how many names, match rules and waiting calls dbus-daemon lets a connection
 	// have; zero means the constant of that name.
 	PerConnection int
+	// Config is a configuration file. With one every bus is started by dbus-daemon's command line,
+	// and the options above but Files say nothing.
+	Config string
+	// Args are added to dbus-daemon's command line.
+	Args []string
 	// Env is added to the environment of the bus.
 	Env []string
 }
@@ -173,7 +179,12 @@ func (b *Bus) Log() string { return b.log.String() }
 // Environ returns the environment of this process with every variable that leads to a bus
 // replaced by one that leads to b.
 func (b *Bus) Environ() []string {
-	env := []string{"DBUS_SESSION_BUS_ADDRESS=" + b.Address, "DBUS_SYSTEM_BUS_ADDRESS=" + b.Address, "NO_AT_BRIDGE=1", "LC_ALL=C.UTF-8"}
+	return append(Environ(), "DBUS_SESSION_BUS_ADDRESS="+b.Address, "DBUS_SYSTEM_BUS_ADDRESS="+b.Address)
+}
+
+// Environ returns the environment of this process without what leads to any bus.
+func Environ() []string {
+	env := []string{"NO_AT_BRIDGE=1", "LC_ALL=C.UTF-8"}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")
 		switch name {
@@ -240,6 +251,10 @@ func (b *Bus) CPUTime(tb testing.TB) time.Duration {
 // commandLine returns how a bus of that kind is started so that it prints its address on
 // descriptor 3.
 func commandLine(kind Kind, dir string, opts Options) ([]string, error) {
+	if opts.Config != "" {
+		program, err := dbusDaemon(kind)
+		return append([]string{program, "--config-file=" + opts.Config, "--nofork", "--nopidfile", "--print-address=3"}, opts.Args...), err
+	}
 	address := "unix:path=" + filepath.Join(dir, "bus")
 	if kind == KDBus {
 		program, err := kdbusProgram()
@@ -256,7 +271,7 @@ func commandLine(kind Kind, dir string, opts Options) ([]string, error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, sessionConfig, address, policy, perConnection), 0o644); err != nil {
 		return nil, err
 	}
-	return []string{"dbus-daemon", "--config-file=" + config, "--nofork", "--nopidfile", "--nosyslog", "--print-address=3"}, nil
+	return []string{debianDBusDaemon, "--config-file=" + config, "--nofork", "--nopidfile", "--nosyslog", "--print-address=3"}, nil
 }
 
 // strictReplies is what the configuration of system buses says about answers.
@@ -292,42 +307,6 @@ const sessionConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
   <limit name="max_replies_per_connection">%[3]d</limit>
 </busconfig>
 `
-
-// kdbusProgram returns the path of the kdbus program. If none is given, the first call builds it.
-var kdbusProgram = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("KDBUS_CONFORMANCE_BUS"); filepath.IsAbs(path) {
-		return path, nil
-	}
-	dir, err := os.MkdirTemp("", "kdbus-conformance-")
-	if err != nil {
-		return "", err
-	}
-	builtIn = dir
-	program := filepath.Join(dir, "kdbus")
-	cmd := exec.Command("go", "build", "-o", program, "github.com/kdbus-go/kdbus/cmd/kdbus")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building cmd/kdbus: %w\n%s", err, out)
-	}
-	return program, nil
-})
-
-var builtIn string
-
-// Main runs the tests of a package, for its TestMain: it builds the bus under test first, so that
-// no test pays for that, and removes it afterwards.
-func Main(m *testing.M) {
-	if UnderTest() == KDBus {
-		if _, err := kdbusProgram(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-	}
-	code := m.Run()
-	if builtIn != "" {
-		os.RemoveAll(builtIn)
-	}
-	os.Exit(code)
-}
 
 func lastBytes(s string, n int) string {
 	if len(s) > n {
