@@ -2,11 +2,11 @@ package daemon
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/busconfig"
 )
 
@@ -32,9 +32,6 @@ func Load(file string) (*busconfig.Config, error) {
 	if err := checkMechanisms(conf); err != nil {
 		return nil, err
 	}
-	if err := checkAddresses(conf); err != nil {
-		return nil, err
-	}
 	conf.Warnings = append(conf.Warnings, modules.warnings(conf)...)
 	return conf, nil
 }
@@ -53,21 +50,17 @@ func checkMechanisms(conf *busconfig.Config) error {
 	return nil
 }
 
-// checkAddresses checks addresses before the first one is opened. It does so even if others are used
-// instead: the configuration would not work without them.
-func checkAddresses(conf *busconfig.Config) error {
-	for i, list := range conf.Listen {
-		if _, err := address.Parse(list); err != nil {
-			return &busconfig.Error{Source: conf.ListenAt[i], Element: "<listen>", Reason: err.Error(), Err: err}
+// listenAsConfigured opens what conf says, in the order in which dbus-daemon tells it: the last one first, so that
+// a local file that adds an address has the say. An error names the line.
+func listenAsConfigured(conf *busconfig.Config, log *slog.Logger) ([]*listener, error) {
+	var out []*listener
+	for i, list := range slices.Backward(conf.Listen) {
+		opened, err := listen(list, log)
+		if err != nil {
+			return nil, closeAll(out, &busconfig.Error{
+				Source: conf.ListenAt[i], Element: "<listen>", Reason: err.Error(), Err: err})
 		}
+		out = append(out, opened...)
 	}
-	return nil
-}
-
-// listenOf returns the addresses of a configuration in the order in which dbus-daemon tells them: the last one
-// first, so that a local file that adds one has the say.
-func listenOf(conf *busconfig.Config) []string {
-	list := slices.Clone(conf.Listen)
-	slices.Reverse(list)
-	return list
+	return out, nil
 }

@@ -116,7 +116,7 @@ func start(config Config, dir string) (*Daemon, error) {
 		logWarnings(config.Log, nil, config.File)
 	}
 	d := &Daemon{log: config.Log, config: config, file: config.File, dir: dir, done: make(chan struct{})}
-	listeners, err := listenAll(config.Addresses, config.Log)
+	listeners, err := config.listen()
 	if err != nil {
 		return nil, err
 	}
@@ -156,12 +156,6 @@ func (config Config) withDefaults() Config {
 	if config.File != nil {
 		config.AllowAnonymous = config.File.AllowAnonymous
 		config.Limits = limitsOf(&config.File.Limits)
-		if len(config.Addresses) == 0 {
-			config.Addresses = listenOf(config.File)
-		}
-	}
-	if len(config.Addresses) == 0 {
-		config.Addresses = []string{DefaultAddress()}
 	}
 	if config.MachineID == "" {
 		id, err := readMachineID(machineIDFiles)
@@ -220,20 +214,37 @@ func (d *Daemon) makeBus() error {
 	return nil
 }
 
+// listen opens the addresses that the daemon is to have.
+func (config Config) listen() ([]*listener, error) {
+	lists := config.Addresses
+	switch {
+	case len(lists) == 0 && config.File != nil:
+		return listenAsConfigured(config.File, config.Log)
+	case len(lists) == 0:
+		lists = []string{DefaultAddress()}
+	}
+	return listenAll(lists, config.Log)
+}
+
 // listenAll opens every list of addresses or none.
 func listenAll(lists []string, log *slog.Logger) ([]*listener, error) {
 	var out []*listener
 	for _, list := range lists {
 		opened, err := listen(list, log)
 		if err != nil {
-			for _, l := range out {
-				err = errors.Join(err, l.close())
-			}
-			return nil, err
+			return nil, closeAll(out, err)
 		}
 		out = append(out, opened...)
 	}
 	return out, nil
+}
+
+// closeAll closes listeners because of err, which it returns with what else went wrong.
+func closeAll(listeners []*listener, err error) error {
+	for _, l := range listeners {
+		err = errors.Join(err, l.close())
+	}
+	return err
 }
 
 // serve serves clients on o. When that ends for another reason than Shutdown, the

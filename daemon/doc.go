@@ -10,10 +10,21 @@
 //
 // [StartPrivate] is for a bus of one's own, at an address it chooses.
 //
+// A bus can follow a configuration of dbus-daemon(1), as package busconfig reads it:
+//
+//	conf, err := daemon.Load("/usr/share/dbus-1/session.conf")
+//	...
+//	d, err := daemon.Start(daemon.Config{File: conf})
+//	...
+//	err = d.Reload() // when the file has changed
+//
 // The pieces, one file each: listen.go opens the addresses of package address,
 // socketfile.go replaces stale socket files and never live ones, systemd.go takes
 // sockets over from systemd, machineid.go finds the machine's identity, daemon.go ties
-// them together.
+// them together. Of a configuration, configfile.go refuses what cannot be done, security.go warns of
+// what the kernel would have dbus-daemon do, apply.go puts the rest in force, policy*.go its policy,
+// activation.go its services, limits.go its limits; reload.go does that anew, and watch.go notices
+// that it is time to.
 //
 // What a process is to do about signals, standard output, logging and the service
 // manager is for the caller to say; a Daemon touches nothing of a process but the

@@ -12,9 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/coreos/go-systemd/v22/journal"
-
 	sddaemon "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/busconfig"
@@ -143,6 +142,7 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 		Addresses:         p.addresses,
 		File:              p.file,
 		SystemdActivation: p.systemdActivation,
+		Journal:           p.systemLog != nil && journal.Enabled(),
 		Listening:         p.listening,
 		Notify:            func(state string) { notify(p.log, state) },
 		Log:               p.log,
