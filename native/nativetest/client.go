@@ -230,6 +230,16 @@ func (c *Client) Waiting() []Frame {
 	return waiting
 }
 
+// Pending reports whether a message came while an answer was expected: Recv will not wait.
+func (c *Client) Pending() bool {
+	for i := range c.waiting {
+		if c.waiting[i].arrived() {
+			return true
+		}
+	}
+	return false
+}
+
 // Answer returns the answer to the request with this tag. Messages that come before wait for Recv.
 func (c *Client) Answer(tag uint64) (Frame, error) {
 	for i, f := range c.waiting {
