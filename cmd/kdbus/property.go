@@ -136,7 +136,7 @@ func newSetPropertyCommand() *cobra.Command {
 	timeout := duration(defaultTimeout)
 	cmd.Flags().Var(&timeout, "timeout", "how long to wait: 5s, 500ms, 2min; without unit seconds")
 	var mayAsk boolean
-	boolVar(cmd, &mayAsk, "allow-interactive-authorization", true, "let the service ask the user for permission")
+	boolVar(cmd, &mayAsk, "allow-interactive-authorization", false, "let the service ask the user for permission")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := errors.Join(checkTarget(args[0], args[1]), checkMember(args[2], args[3])); err != nil {
 			return err

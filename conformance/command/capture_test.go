@@ -69,10 +69,42 @@ func TestCaptureIsBusctls(t *testing.T) {
 		if diff := cmp.Diff(want[:n], got[:n]); diff != "" || n < 13 {
 			t.Errorf("%d messages; -busctl +kdbus\n%s", n, diff)
 		}
-		if tshark, err := exec.LookPath("tshark"); err == nil {
-			if r := run(t, bus, tshark, "-r", paths[1], "-Y", "dbus.member == \"Fail\""); r.code != 0 || !strings.Contains(r.stdout, "Fail") {
-				t.Errorf("tshark ended with %d and printed %s%s", r.code, r.stdout, r.stderr)
+		checkWithTshark(t, bus, paths[1], n)
+	})
+}
+
+// checkWithTshark checks that tshark reads as many messages, finds nothing wrong with them and shows what
+// they say and, on this bus, who sent them. It is 128 MB large and so not installed for this only; where
+// it is, it is asked.
+func checkWithTshark(t *testing.T, bus *testbus.Bus, path string, messages int) {
+	t.Helper()
+	tshark, err := exec.LookPath("tshark")
+	if err != nil {
+		t.Log("tshark is not installed")
+		return
+	}
+	r := run(t, bus, tshark, "-r", path, "-T", "fields", "-E", "separator=|", "-e", "_ws.malformed", "-e", "_ws.expert.message",
+		"-e", "dbus.member", "-e", "dbus.error_name", "-e", "frame.comment")
+	lines := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
+	if r.code != 0 || len(lines) < messages {
+		t.Errorf("tshark ended with %d and printed %d lines of %d\n%s%s", r.code, len(lines), messages, r.stdout, r.stderr)
+	}
+	failed, echoed := false, false
+	for _, line := range lines {
+		fields := strings.SplitN(line, "|", 5)
+		if len(fields) < 5 || fields[0] != "" {
+			t.Errorf("tshark finds a message malformed: %s", line)
+			continue
+		}
+		failed = failed || fields[3] == "com.example.Error.Bad"
+		if fields[2] == "Echo" {
+			echoed = true
+			if told := strings.Contains(fields[4], "UniqueName=:1."); !told || bus.Kind == testbus.KDBus && !strings.Contains(fields[4], "CommandLine=") {
+				t.Errorf("the comment of a call is %q", fields[4])
 			}
 		}
-	})
+	}
+	if !failed || !echoed {
+		t.Errorf("tshark shows no call or no error:\n%s", r.stdout)
+	}
 }

@@ -3,6 +3,7 @@
 package command
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -83,6 +84,14 @@ var comparisons = []struct {
 	{"status of the bus", []string{"status"}, nil},
 	{"status of the bus's name", []string{"status", "org.freedesktop.DBus"}, nil},
 	{"status of a process", []string{"status", "1"}, nil},
+	{"list --json=off", []string{"list", "--json=off", "--acquired"}, []difference{description}},
+	{"list -j", []string{"list", "-j", "--acquired"}, []difference{jsonDescription}},
+	{"list without a verb", []string{"--acquired"}, []difference{description}},
+	{"list --full", []string{"list", "--acquired", "-l"}, []difference{description}},
+	{"list --unique --acquired", []string{"list", "--unique", "--acquired"}, []difference{ownRow, leftOver, description, widths}},
+	{"list --unique --activatable", []string{"list", "--unique", "--activatable"}, []difference{ownRow, leftOver, description, widths}},
+	{"status of a unique name", []string{"status", uniqueName}, []difference{groups, names}},
+	{"tree --list of all", []string{"tree", "--list"}, []difference{trees}},
 	{"tree of all", []string{"tree"}, []difference{trees}},
 	{"tree", []string{"tree", "com.example.Player"}, nil},
 	{"tree of two", []string{"tree", "org.freedesktop.DBus", "com.example.Player"}, nil},
@@ -92,9 +101,11 @@ var comparisons = []struct {
 	{"introspect the bus", []string{"introspect", "org.freedesktop.DBus", "/org/freedesktop/DBus"}, nil},
 	{"introspect --no-legend", []string{"introspect", "--no-legend", "com.example.Player", "/com/other"}, nil},
 	{"introspect --xml-interface", []string{"introspect", "--xml-interface", "com.example.Player", "/com/example/Player"}, nil},
+	{"introspect an interface that is not there", []string{"introspect", "com.example.Player", "/com/example/Player", "com.example.None"}, nil},
 	{"get-property", property("Volume", "Tracks", "Build", "Cached", "Quiet"), nil},
 	{"get-property --verbose", property("--verbose", "Volume", "Tracks", "Build"), []difference{tracks}},
 	{"get-property --json=short", property("--json=short", "Volume", "Tracks", "Build", "Quiet"), nil},
+	{"get-property -j", property("-j", "Tracks", "Cached"), nil},
 	{"get-property --json=pretty", property("--json=pretty", "Volume", "Tracks", "Build", "Quiet"), nil},
 	{"call", call(many...), nil},
 	{"call --verbose", call(append([]string{"--verbose"}, many...)...), nil},
@@ -110,14 +121,40 @@ var comparisons = []struct {
 	{"call with a small double", call("Echo", "v", "d", "0.000012345678"), nil},
 	{"call with infinity", call("Echo", "v", "d", "inf"), nil},
 	{"call with infinity, JSON", call("--json=short", "Echo", "v", "d", "inf"), nil},
+	{"call with no number", call("Echo", "v", "d", "nan"), nil},
+	{"call with no number, JSON", call("--json=short", "Echo", "v", "d", "nan"), nil},
+	{"call with empty arrays", call("Echo", "v", "(asa{sv}aaya(ss))", "0", "0", "0", "0"), nil},
+	{"call with empty arrays, verbose", call("--verbose", "Echo", "v", "(asa{sv}aaya(ss))", "0", "0", "0", "0"), nil},
+	{"call with empty arrays, JSON", call("--json=pretty", "Echo", "v", "(asa{sv}aaya(ss))", "0", "0", "0", "0"), nil},
+	{"call with many variants in each other", call("--json=short", "Echo", "v", "v", "v", "v", "av", "2", "v", "s", "x", "ay", "0"), nil},
+	{"call with a signed number", call("Echo", "v", "(uxd)", "+5", "+0x10", " 7.5"), nil},
+	{"call with a negative number", call("--", "Echo", "v", "(xd)", "-9223372036854775808", "-0"), nil},
+	{"call with digits in other ways", call("Echo", "v", "(uuuu)", "0x10", "010", "0b11", "0o17"), nil},
+	{"call with booleans", call("Echo", "v", "ab", "10", "1", "yes", "y", "true", "T", "on", "off", "No", "f", "0"), nil},
+	{"call with a long text", call("Echo", "v", "s", strings.Repeat("long ", 20_000)), nil},
+	{"call -q", call("-q", "Echo", "v", "s", "x"), nil},
+	{"call -j", call("-j", "Echo", "v", "s", "x"), nil},
+	{"call --auto-start=no", call("--auto-start=no", "Echo", "v", "s", "x"), nil},
+	{"call --allow-interactive-authorization=no", call("--allow-interactive-authorization=no", "Echo", "v", "s", "x"), nil},
+	{"call --timeout", call("--timeout=2min", "Echo", "v", "s", "x"), nil},
+	{"call --timeout=infinity", call("--timeout=infinity", "Echo", "v", "s", "x"), nil},
+	{"call --timeout=0", call("--timeout=0", "Echo", "v", "s", "x"), nil},
+	{"call of nobody without an answer", []string{"call", "--expect-reply=no", "com.example.Nobody", "/", "a.b", "C"}, nil},
 	{"call without an answer", call("--expect-reply=no", "Echo", "v", "s", "x"), nil},
 	{"call --quiet", call("--quiet", "Echo", "v", "s", "x"), nil},
 	{"call with an empty answer", []string{"call", "com.example.Player", "/", "org.freedesktop.DBus.Peer", "Ping"}, nil},
 	{"call with an empty answer, JSON", []string{"call", "--json=short", "com.example.Player", "/", "org.freedesktop.DBus.Peer", "Ping"}, nil},
 	{"set-property", []string{"set-property", "com.example.Player", "/com/example/Player", "com.example.Player", "Volume", "d", "0.5"}, nil},
 	{"emit", []string{"emit", "/a", "a.b", "C", "s", "x"}, nil},
+	{"emit to one", []string{"emit", "--destination=com.example.Player", "/a", "a.b", "C"}, nil},
+	{"emit to nobody", []string{"emit", "--destination=com.example.Nobody", "/a", "a.b", "C"}, nil},
+	{"flags behind the values", call("Echo", "v", "s", "x", "--json=short"), nil},
+	{"the last of --user and --system", []string{"--system", "--user", "--no-legend", "--acquired", "list"}, []difference{description}},
 	{"flags before the verb", []string{"--json=short", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "NameHasOwner", "s", "com.example.Player"}, nil},
 }
+
+// uniqueName stands for that of the service.
+const uniqueName = "UNIQUE"
 
 var many = []string{"Many", manySignature, "2", "a", "b", "2", "1", "255", "2", "1", "7", "0", "x", "7", "0.1", "1", "k", "1", "l", "m", "true", "/o", "as",
 	"17", "5", "6", "18446744073709551615"}
@@ -128,7 +165,7 @@ func property(args ...string) []string { return onPlayer("get-property", args) }
 
 func onPlayer(verb string, args []string) []string {
 	var flags []string
-	for strings.HasPrefix(args[0], "--") {
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
 		flags, args = append(flags, args[0]), args[1:]
 	}
 	return slices.Concat([]string{verb}, flags, []string{"com.example.Player", "/com/example/Player", "com.example.Player"}, args)
@@ -137,8 +174,13 @@ func onPlayer(verb string, args []string) []string {
 func TestOutputIsBusctls(t *testing.T) {
 	onBothBuses(t, func(t *testing.T, bus *testbus.Bus) {
 		startPlayer(t, bus)
+		owner := run(t, bus, "busctl", "--user", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetNameOwner", "s", "com.example.Player")
 		for _, c := range comparisons {
 			t.Run(c.name, func(t *testing.T) {
+				if i := slices.Index(c.args, uniqueName); i >= 0 {
+					c.args = slices.Clone(c.args)
+					c.args[i] = strings.Trim(owner.stdout, "s \"\n")
+				}
 				b := run(t, bus, append([]string{"busctl", "--user", "--no-pager"}, c.args...)...)
 				k := run(t, bus, append([]string{kdbusCommand, "--user", "--no-pager"}, c.args...)...)
 				if b.code != 0 || k.code != 0 {
@@ -159,6 +201,14 @@ func TestOutputIsBusctls(t *testing.T) {
 // failures are command lines with which both fail. What they say differs: kdbus says what to do.
 var failures = [][]string{
 	call("Fail", "s", "x"), call("Nothing"), call("Fail", "s"), call("Fail", "s", "a", "b"), call("Fail", "u", "x"), call("Fail", "y", "256"),
+	call("Fail", "b", "maybe"), call("Echo", "v", "d", "1e400"), call("Echo", "v", "u", "1_0"), call("Echo", "v", "s", "\xff"), call("Echo", "v", "()"),
+	call("Echo", "v", "a{vs}", "0"), call("--timeout=soon", "Echo", "v", "s", "x"), call("--timeout=", "Echo", "v", "s", "x"),
+	call("--expect-reply=perhaps", "Echo", "v", "s", "x"), call("--auto-start=no", "Echo"), property("Volume", "Nothing"), property(), call(),
+	{"status", "a", "b"}, {"status", "0"}, {"status", ":1.999"}, {"list", "x"}, {"list", "--augment-creds=maybe"}, {"tree", "nonsense"},
+	{"introspect", "com.example.Player"}, {"emit"}, {"emit", "/a", "a.b", "C", "s"}, {"emit", "/a", "a", "C"}, {"emit", "--destination=..", "/a", "a.b", "C"},
+	{"set-property", "com.example.Player", "/com/example/Player", "com.example.Player", "Volume"},
+	{"set-property", "com.example.Player", "/com/example/Player", "com.example.Player", "Volume", "d", "1", "2"},
+	{"monitor", "--match=type=nonsense"}, {"capture", "--size=x"}, {"--address=unix:path=/nonexistent", "list"}, {"--address=nonsense", "list"},
 	call("Fail", "b", "maybe"), call("Fail", "z", "x"), property("Nothing"),
 	{"call", "com.example.Player"}, {"call", "com..x", "/", "a.b", "C"}, {"call", "com.x", "nope", "a.b", "C"}, {"call", "com.example.Nobody", "/", "a.b", "C"},
 	{"set-property", "com.example.Player", "/com/example/Player", "com.example.Player", "Volume", "s", "x"},
@@ -178,4 +228,79 @@ func TestFailuresAreBusctls(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of an address that does not say which server it is, the server does.
+func TestStatusTellsTheIDOfTheServer(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, bus *testbus.Bus) {
+		addr, _, _ := strings.Cut(bus.Address, ",guid=")
+		b := run(t, bus, "busctl", "--no-pager", "--address="+addr, "status")
+		k := run(t, bus, kdbusCommand, "--no-pager", "--address="+addr, "status")
+		if diff := cmp.Diff(b.stdout, k.stdout); diff != "" || !strings.Contains(k.stdout, "BusID=") {
+			t.Errorf("-busctl +kdbus\n%s", diff)
+		}
+	})
+}
+
+// On a bus that tells no more, kdbus knows no more, but for supplementary groups, which busctl does not ask for.
+func TestWithoutProcThereIsWhatTheBusTells(t *testing.T) {
+	bus := testbus.StartKind(t, testbus.DBusDaemon, testbus.Options{})
+	startPlayer(t, bus)
+	for _, c := range []struct {
+		args        []string
+		differences []difference
+	}{
+		{[]string{"--augment-creds=no", "list"}, []difference{ownRow, leftOver, without("", `(?m)^:[0-9.]+ +[0-9]+ n/a .*\n`), widths}},
+		{[]string{"--augment-creds=no", "status", "com.example.Player"}, []difference{groups}},
+	} {
+		b := run(t, bus, append([]string{"busctl", "--user", "--no-pager"}, c.args...)...)
+		k := run(t, bus, append([]string{kdbusCommand, "--user", "--no-pager"}, c.args...)...)
+		want, got := b.stdout, k.stdout
+		for _, d := range c.differences {
+			want, got = d.apply(want, got)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q: -busctl +kdbus\n%s", c.args, diff)
+		}
+	}
+}
+
+// Flags that say how a message is to be treated are in the message.
+func TestMessagesAreBusctls(t *testing.T) {
+	onBothBuses(t, func(t *testing.T, bus *testbus.Bus) {
+		startPlayer(t, bus)
+		w := watch(t, bus, "busctl", "--user", "--json=short", "--match=type='method_call',interface='com.example.Player'",
+			"--match=type='signal',interface='a.b'", "--match=interface='org.freedesktop.DBus.Properties'", "monitor")
+		for i, args := range [][]string{
+			call("Echo", "v", "s", "x"), call("--expect-reply=no", "Echo", "v", "s", "x"), call("--auto-start=no", "Echo", "v", "s", "x"),
+			call("--allow-interactive-authorization=no", "Echo", "v", "s", "x"), call("--expect-reply=no", "--auto-start=no", "Echo", "v", "s", "x"),
+			property("Volume"), {"set-property", "com.example.Player", "/com/example/Player", "com.example.Player", "Volume", "d", "0.25"},
+			{"emit", "/a", "a.b", "C", "a{sv}", "1", "k", "s", "x"}, {"emit", "--destination=com.example.Player", "/a", "a.b", "C"},
+			{"emit", "--destination=com.example.Player", "--auto-start=no", "/a", "a.b", "C"},
+		} {
+			var seen [2]string
+			for j, command := range []string{"busctl", kdbusCommand} {
+				run(t, bus, append([]string{command, "--user"}, args...)...)
+				last := fmt.Sprintf("Last%d", 2*i+j)
+				run(t, bus, "busctl", "--user", "emit", "/a", "a.b", last)
+				seen[j] = w.cut(t, `"member":"`+last+`"`)
+			}
+			if diff := cmp.Diff(plainMessages(seen[0]), plainMessages(seen[1])); diff != "" || seen[0] == "" {
+				t.Errorf("%q: -busctl +kdbus\n%s", args, diff)
+			}
+		}
+	})
+}
+
+// ofOneRun is what differs from run to run in messages.
+var ofOneRun = regexp.MustCompile(`"(cookie|reply_cookie|timestamp-realtime)":\d+,|"(sender|destination)":":1\.\d+",?`)
+
+func plainMessages(printed string) []string {
+	var lines []string
+	for line := range strings.Lines(printed) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "{") && !strings.Contains(line, `"member":"Last`) {
+			lines = append(lines, ofOneRun.ReplaceAllString(line, ""))
+		}
+	}
+	return lines
 }

@@ -88,6 +88,17 @@ func (w *watcher) until(t *testing.T, text string) string {
 	}
 }
 
+// cut waits until text was printed, and returns what was before it, since the last call.
+func (w *watcher) cut(t *testing.T, text string) string {
+	t.Helper()
+	printed := w.until(t, text)
+	before, _, _ := strings.Cut(printed, text)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.out.Next(len(before) + len(text))
+	return before
+}
+
 // converse has a client talk with the service; its last words are a signal named Enough.
 func converse(t *testing.T, bus *testbus.Bus) {
 	t.Helper()
@@ -118,13 +129,14 @@ var (
 	addedLines = regexp.MustCompile(`(?m)^  (Monotonic|PID|UID|Comm|CommandLine|CGroup|AuditLoginUID|\w+Capabilities)=.*\n|^ {10}cap_.*\n`)
 	addedWords = regexp.MustCompile(`  WellKnownNames=\S*|  Priority=0`)
 	addedKey   = regexp.MustCompile(`"metadata":\{.*?\},"payload"`)
-	timestamp  = regexp.MustCompile(`  Timestamp="[^"]*"|"timestamp-realtime":\d+,`)
+	prettyKey  = regexp.MustCompile(`(?s)\t"metadata" : \{\n.*?\n\t\},\n`)
+	timestamp  = regexp.MustCompile(`  Timestamp="[^"]*"|\s*"timestamp-realtime" ?: ?\d+,`)
 )
 
 // messages cuts what was printed behind the message Enough, and takes away what is meant to differ.
 func messages(printed string) string {
 	printed = strings.ReplaceAll(printed, "‣ Type", " Type") // as the transcript has it
-	for _, added := range []*regexp.Regexp{addedLines, addedWords, timestamp} {
+	for _, added := range []*regexp.Regexp{addedLines, addedWords, prettyKey, timestamp} {
 		printed = added.ReplaceAllString(printed, "")
 	}
 	return addedKey.ReplaceAllString(printed, `"payload"`)
@@ -136,13 +148,16 @@ func TestMonitorIsBusctls(t *testing.T) {
 		args []string
 		last string // what the last message ends with
 	}{
-		{"text", nil, "Member=Enough\n"},
-		{"JSON", []string{"--json=short"}, `"member":"Enough"`},
+		{"text", []string{"com.example.Player"}, "Member=Enough\n"},
+		{"text, of one rule", []string{"--match=path='/com/example/Player'"}, "BOOLEAN true;\n"},
+		{"text, of two rules", []string{"--match=member='Fail'", "--match=path='/com/example/Player',type=method_call"}, "BOOLEAN true;\n"},
+		{"JSON", []string{"--json=short", "com.example.Player"}, `"member":"Enough"`},
+		{"JSON for people", []string{"--json=pretty", "com.example.Player"}, `"member" : "Enough"`},
 	} {
 		t.Run(form.name, func(t *testing.T) {
 			onBothBuses(t, func(t *testing.T, bus *testbus.Bus) {
 				startPlayer(t, bus)
-				args := append([]string{"--user", "monitor", "com.example.Player"}, form.args...)
+				args := append([]string{"--user", "monitor"}, form.args...)
 				b := watch(t, bus, append([]string{"busctl"}, args...)...)
 				k := watch(t, bus, append([]string{kdbusCommand}, args...)...)
 				converse(t, bus)

@@ -86,7 +86,7 @@ func (l *lines) collect(p *Peer, status bool) {
 		l.text(lineComm, "Exe", p.Exe)
 	}
 	if has(abi.AttachCmdline) {
-		l.text(lineCommand, "CommandLine", commandLine(p.Cmdline))
+		l.text(lineCommand, "CommandLine", strings.Join(p.Cmdline, " "))
 	}
 	if has(abi.AttachSecLabel) {
 		l.text(lineCommand, "Label", p.SecLabel)
@@ -182,18 +182,6 @@ func known(v uint32) string {
 		return ""
 	}
 	return strconv.FormatUint(uint64(v), 10)
-}
-
-// commandLine returns arguments as they could be typed, if they are simple.
-func commandLine(args []string) string {
-	quoted := make([]string, len(args))
-	for i, arg := range args {
-		if arg == "" || strings.ContainsAny(arg, " \t\n\"'\\$`<>|&;*?()[]{}~#!") {
-			arg = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(arg) + `"`
-		}
-		quoted[i] = arg
-	}
-	return strings.Join(quoted, " ")
 }
 
 // append appends the fields as monitor shows them. Capabilities go over several lines.
