@@ -59,8 +59,8 @@ type credentials struct {
 // inGroup reports whether c is of the group.
 func (c *Conn) inGroup(gid uint32) bool { return slices.Contains(c.Groups(), gid) }
 
-// privileged reports whether c is of root or the creator of the bus, whom no entry limits.
-func (c *Conn) privileged() bool {
+// Privileged reports whether c is of root or the creator of the bus, whom no entry limits.
+func (c *Conn) Privileged() bool {
 	return !c.credentials.anonymous && (c.uid == 0 || c.uid == c.bus.owner)
 }
 
@@ -130,7 +130,7 @@ func (a Access) covers(c *Conn) bool {
 
 // talks reports whether c may talk to other, which it may if it may to one of other's names.
 func (p *protection) talks(c, other *Conn) bool {
-	if len(other.owned) == 0 || sameUser(c, other) || c.privileged() {
+	if len(other.owned) == 0 || sameUser(c, other) || c.Privileged() {
 		return true
 	}
 	return slices.ContainsFunc(other.owned, func(name string) bool {
@@ -142,7 +142,7 @@ func (p *protection) talks(c, other *Conn) bool {
 // Own implements Policy.
 func (p *protection) Own(c *Conn, name string) error {
 	level, isProtected := p.level(c, name)
-	if isProtected && level < AccessOwn && !c.privileged() {
+	if isProtected && level < AccessOwn && !c.Privileged() {
 		return errorf(ErrDenied, "the policy of the name %s does not let user %d own it", name, c.uid)
 	}
 	return p.Policy.Own(c, name)
@@ -181,7 +181,7 @@ func (p *protection) addressee(b *Bus, m *Message) *Conn {
 // See implements Policy. Ids are no secret; nor is a name to those who have it.
 func (p *protection) See(c *Conn, name string) bool {
 	level, isProtected := p.level(c, name)
-	if isProtected && level < AccessSee && !c.privileged() && !slices.Contains(c.owned, name) {
+	if isProtected && level < AccessSee && !c.Privileged() && !slices.Contains(c.owned, name) {
 		return false
 	}
 	return p.Policy.See(c, name)

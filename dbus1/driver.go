@@ -146,9 +146,7 @@ func (c *call) dispatch() error {
 func (c *call) check(m *method, canonical bool) error {
 	switch {
 	case m.privileged && !c.peer.privileged():
-		creds := c.peer.creds()
-		return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (uid=%d pid=%d) with uid %d",
-			m.name, c.peer.name, creds.UID, creds.PID, creds.UID)
+		return c.peer.unprivileged(m.name)
 	case !(canonical || m.anyPath):
 		return dbusErrorf("AccessDenied", "Method '%s' is only available at the canonical object path '%s'", m.name, driverPath)
 	case c.header.Signature != m.in:

@@ -225,6 +225,9 @@ func addMatch(c *call) error {
 	if err != nil {
 		return err
 	}
+	if rule.eavesdrop && !c.peer.privileged() {
+		return c.peer.unprivileged("AddMatch")
+	}
 	if err := c.server.subs.add(c.peer.conn, rule, c.server.limits.load().MaxMatchRules); err != nil {
 		return err
 	}

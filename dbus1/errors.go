@@ -109,6 +109,15 @@ func (p *party) ownDenied(name string, err error) *Error {
 	return dbusErrorf("AccessDenied", "%s", err.Error())
 }
 
+// unprivileged words the refusal of what only root and the user of the bus may call.
+func (p *party) unprivileged(method string) *Error {
+	id := identityOf(p.conn)
+	if !id.Known() {
+		return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (%s) with unknown uid", method, p.name, Describe(p.conn))
+	}
+	return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (%s) with uid %d", method, p.name, Describe(p.conn), id.Creds().UID)
+}
+
 // Describe says who is behind a connection, in the words of dbus-daemon's errors and log: user, process, what
 // the process is called, security label, as far as they are known. It asks the kernel, which is better
 // not done with the bus locked.

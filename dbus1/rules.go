@@ -15,11 +15,15 @@ const maxCookieRules = 50_000
 
 // Add subscribes c to what a match rule of D-Bus matches, exactly. The cookie is the peer's name for
 // the subscription; several may have the same. With replace those that it had are removed first.
-// The error is an [*bus.Error]: EINVAL for what is no rule, EMFILE if c has too many.
+// The error is an [*bus.Error]: EINVAL for what is no rule, EPERM for one that eavesdrops on others if
+// c is not privileged, EMFILE if c has too many.
 func (s *Subscriptions) Add(c *bus.Conn, cookie uint64, text string, replace bool) error {
 	rule, err := parseRule(text)
 	if err != nil {
 		return err
+	}
+	if rule.eavesdrop && !c.Privileged() {
+		return &bus.Error{Errno: syscall.EPERM, Detail: fmt.Sprintf("user %d may not eavesdrop on others", c.UID())}
 	}
 	return c.EditMatches(func() error {
 		if replace {
