@@ -156,7 +156,21 @@ func TestListenable(t *testing.T) {
 		{"unix:path=/a%00b", "NUL"},
 		{"unix:path=/a,guid=00", "not 2 characters"},
 		{"unix:path=/a,guid=0123456789abcdefABCDEF012345678z", "'z' is none"},
-		{"tcp:host=localhost", `"tcp" is not one to listen on`},
+		{"tcp:", ""},
+		{"tcp:host=localhost,port=0,bind=*,family=ipv4", ""},
+		{"nonce-tcp:host=%3a%3a1,port=65535,family=ipv6", ""},
+		{"tcp:port=65536", "from 0 to 65535"},
+		{"tcp:port=-1", "from 0 to 65535"},
+		{"tcp:port=http", "from 0 to 65535"},
+		{"tcp:family=inet", `"ipv4" or "ipv6"`},
+		{"tcp:host=a%00b", "NUL"},
+		{"tcp:guid=00", "not 2 characters"},
+		{"nonce-tcp:noncefile=/a", "is for clients"},
+		{"autolaunch:", "start a bus of their own"},
+		{"launchd:env=A", "launchd of macOS"},
+		{"unixexec:path=/a", "is for clients"},
+		{"vsock:cid=1", `"vsock" is not supported`},
+		{"x:", `"x" is not one to listen on`},
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) { checkVerdict(t, test.text, address.Address.Listenable, test.says) })
@@ -174,9 +188,17 @@ func TestConnectable(t *testing.T) {
 		{"unix:tmpdir=/tmp", "is for servers"},
 		{"unix:runtime=yes", "is for servers"},
 		{"unix:", "needs one of"},
-		{"systemd:", "not supported"},
-		{"tcp:host=localhost,port=1", "not supported"},
+		{"tcp:host=localhost,port=1", ""},
+		{"tcp:port=1,bind=*", ""},
+		{"tcp:host=localhost", "needs the port"},
+		{"tcp:host=localhost,port=0", "needs the port"},
+		{"nonce-tcp:host=localhost,port=1,noncefile=/a", ""},
+		{"nonce-tcp:host=localhost,port=1", "needs the key noncefile"},
+		{"systemd:", "is for servers"},
+		{"autolaunch:", "has the client start a bus"},
+		{"launchd:env=A", "launchd of macOS"},
 		{"unixexec:path=/bin/true", "not supported"},
+		{"x:", "not supported"},
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) { checkVerdict(t, test.text, address.Address.Connectable, test.says) })

@@ -23,28 +23,8 @@ var unixKeys = []struct {
 	{"runtime", false},
 }
 
-// Listenable returns nil when a server of this module can listen on the address,
-// else an [*Error] that says why not: unix: with exactly one of path, abstract, dir,
-// tmpdir and runtime=yes; or systemd: for the sockets that systemd passes.
-//
-// Keys it does not know are ignored, as in libdbus.
-func (a Address) Listenable() error {
-	switch a.Transport {
-	case "unix":
-		_, err := a.unixKey()
-		return err
-	case "systemd":
-		return a.checkGUID()
-	}
-	return a.fail("the transport", fmt.Sprintf("%q is not one to listen on; use unix: or systemd:", a.Transport))
-}
-
-// Connectable returns nil when a client of this module can connect to the address,
-// else an [*Error] that says why not: unix: with exactly one of path and abstract.
-func (a Address) Connectable() error {
-	if a.Transport != "unix" {
-		return a.fail("the transport", fmt.Sprintf("%q is not supported by this client; use unix:", a.Transport))
-	}
+// connectableUnix is Connectable for unix: addresses.
+func (a Address) connectableUnix() error {
 	key, err := a.unixKey()
 	if err != nil {
 		return err
@@ -60,8 +40,11 @@ func (a Address) Connectable() error {
 
 // UnixName returns the name of the socket a connectable unix: address denotes, in
 // the form package net takes as net.UnixAddr.Name: a path, or "@" and an abstract
-// name. It fails as [Address.Connectable] does.
+// name. It fails as [Address.Connectable] does, and for addresses of other transports.
 func (a Address) UnixName() (string, error) {
+	if a.Transport != "unix" {
+		return "", a.fail("the transport", fmt.Sprintf("%q has no sockets with names; use unix:", a.Transport))
+	}
 	if err := a.Connectable(); err != nil {
 		return "", err
 	}

@@ -29,8 +29,8 @@ type Config struct {
 	// address.Address.Listenable for what is possible. Without any, DefaultAddress.
 	Addresses []string
 	// File is a configuration of dbus-daemon for the bus to follow, as [Load] returns it, now and
-	// after [Daemon.Reload]. AllowAnonymous and Limits are what it says then, and so are Addresses,
-	// unless there are any. What it says about the process (user, fork, pidfile,
+	// after [Daemon.Reload]. AllowAnonymous, Mechanisms and Limits are what it says then, and so are
+	// Addresses, unless there are any. What it says about the process (user, fork, pidfile,
 	// keep_umask, syslog) is for the caller to do.
 	File *busconfig.Config
 	// SystemdActivation starts services by way of systemd.
@@ -52,6 +52,9 @@ type Config struct {
 	MachineID string
 	// AllowAnonymous admits clients that do not say who they are.
 	AllowAnonymous bool
+	// Mechanisms are those by which clients may authenticate, of transport.Mechanisms; nil means
+	// EXTERNAL, over TCP DBUS_COOKIE_SHA1, and ANONYMOUS if that is allowed.
+	Mechanisms []string
 	// Limits are the D-Bus 1 front-end's; zero fields mean dbus-daemon's defaults.
 	Limits dbus1.Limits
 	// Metadata are the kinds of metadata that receivers can have attached to messages; nil
@@ -156,6 +159,7 @@ func (config Config) withDefaults() Config {
 	if config.File != nil {
 		config.AllowAnonymous = config.File.AllowAnonymous
 		config.Limits = limitsOf(&config.File.Limits)
+		config.Mechanisms = config.File.Auth
 	}
 	if config.MachineID == "" {
 		id, err := readMachineID(machineIDFiles)
@@ -200,6 +204,7 @@ func (d *Daemon) makeBus() error {
 		MachineID:      config.MachineID,
 		AllowUser:      d.allowUser(),
 		AllowAnonymous: config.AllowAnonymous,
+		Mechanisms:     config.Mechanisms,
 		Limits:         config.Limits,
 		Reload:         d.reloadFor(),
 		Activation:     d.starter(),
@@ -252,7 +257,7 @@ func closeAll(listeners []*listener, err error) error {
 func (d *Daemon) serve(o *door) {
 	go func() {
 		defer close(o.served)
-		err := d.server.Serve(o.UnixListener, o.guid)
+		err := o.listener.serve(d.server.Server, o.guid)
 		if errors.Is(err, transport.ErrServerClosed) {
 			return
 		}

@@ -11,27 +11,50 @@ import (
 	"syscall"
 
 	"github.com/kdbus-go/kdbus/address"
+	"github.com/kdbus-go/kdbus/transport"
 )
 
-// listener is one open socket of the daemon.
+// listener is an address of the daemon with its open sockets.
 type listener struct {
-	*net.UnixListener
-	// address is where clients find the socket, without guid.
+	// sockets are one, or several if the host of a TCP address has several numbers.
+	sockets []net.Listener
+	// address is where clients find them, without guid.
 	address address.Address
-	// file is the file behind the socket, nil when there is none (abstract) or when
+	// file is the file behind the socket, nil when there is none (abstract, tcp:) or when
 	// it is not ours to remove (systemd's).
-	file *socketFile
+	file interface{ remove() error }
+	// nonce is what clients have to send first; nil if that is nothing.
+	nonce *[transport.NonceSize]byte
 }
 
-// close removes the socket's file, when it is ours, and closes the socket. The file
+// close removes the socket's file, when it is ours, and closes the sockets. The file
 // goes first: whoever finds it can still connect, and whoever opens a new bus at
 // its place does not meet a socket that refuses.
 func (l *listener) close() error {
-	var err error
+	var failed []error
 	if l.file != nil {
-		err = l.file.remove()
+		failed = append(failed, l.file.remove())
 	}
-	return errors.Join(err, l.Close())
+	for _, socket := range l.sockets {
+		failed = append(failed, socket.Close())
+	}
+	return errors.Join(failed...)
+}
+
+// serve has the server accept clients from all sockets, until the server is shut down or one of them
+// cannot be accepted from any longer, and says why.
+func (l *listener) serve(server *transport.Server, guid string) error {
+	ended := make(chan error, len(l.sockets))
+	for _, socket := range l.sockets {
+		go func() {
+			if l.nonce != nil {
+				ended <- server.ServeNonce(socket, guid, *l.nonce)
+			} else {
+				ended <- server.Serve(socket, guid)
+			}
+		}()
+	}
+	return <-ended
 }
 
 // listen opens the first address of list that can be opened, so that
@@ -65,14 +88,17 @@ func listen(list string, log *slog.Logger) ([]*listener, error) {
 
 // listenOne opens an address that is Listenable.
 func listenOne(a address.Address) ([]*listener, error) {
-	if a.Transport == "systemd" {
-		return listenSystemd()
-	}
 	one := func(l *listener, err error) ([]*listener, error) {
 		if err != nil {
 			return nil, err
 		}
 		return []*listener{l}, nil
+	}
+	switch a.Transport {
+	case "systemd":
+		return listenSystemd()
+	case "tcp", "nonce-tcp":
+		return one(listenTCP(a))
 	}
 	if path, ok := a.Get("path"); ok {
 		return one(listenPath(path))
@@ -127,7 +153,7 @@ func listenAbstract(name string) (*listener, error) {
 	if err != nil {
 		return nil, plainError(err)
 	}
-	return &listener{UnixListener: l, address: address.UnixAbstract(name)}, nil
+	return &listener{sockets: []net.Listener{l}, address: address.UnixAbstract(name)}, nil
 }
 
 // plainError takes package net's repetition of the address off an error: the caller

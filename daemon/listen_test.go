@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -69,11 +70,14 @@ func mustListen(t *testing.T, list string) []*listener {
 // canConnect checks that somebody listens at l's address.
 func canConnect(t *testing.T, l *listener) {
 	t.Helper()
-	name, err := l.address.UnixName()
-	if err != nil {
+	network, name := "unix", ""
+	tcp, err := l.address.TCP()
+	if err == nil {
+		network, name = tcp.Network(), net.JoinHostPort(tcp.Host, strconv.Itoa(int(tcp.Port)))
+	} else if name, err = l.address.UnixName(); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.Dial("unix", name)
+	conn, err := net.Dial(network, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +94,16 @@ func TestListenMakesAConnectableAddress(t *testing.T) {
 		{"unix:dir=" + dir, "unix:path=" + dir + "/dbus-"},
 		{"unix:tmpdir=" + dir, "unix:path=" + dir + "/dbus-"},
 		{"unix:runtime=yes", "unix:path=" + dir + "/bus"},
+		{"unix:path=" + dir + "/c,guid=0123456789abcdef0123456789abcdef", "unix:path=" + dir + "/c"},
+		{"tcp:", "tcp:host=localhost,port="},
+		{"tcp:port=0", "tcp:host=localhost,port="},
+		{"tcp:host=127.0.0.1,port=0", "tcp:host=127.0.0.1,port="},
+		{"tcp:host=localhost,bind=*", "tcp:host=localhost,port="},
+		{"tcp:bind=127.0.0.1", "tcp:host=localhost,port="},
+		{"tcp:host=localhost,family=ipv4", "tcp:host=localhost,port="},
+		{"tcp:host=localhost,bind=*,family=ipv4", "tcp:host=localhost,port="},
+		{"tcp:host=%3a%3a1,family=ipv6", "tcp:host=%3A%3A1,port="},
+		{"nonce-tcp:host=127.0.0.1", "nonce-tcp:host=127.0.0.1,port="},
 	}
 	for _, test := range tests {
 		t.Run(test.listen, func(t *testing.T) {
@@ -303,7 +317,7 @@ func TestListenRefuses(t *testing.T) {
 	tests := []struct{ name, list, says string }{
 		{"what it cannot parse", "unix:path", "equals sign"},
 		{"a wrong address although another would do", "unix:pth=/x;unix:dir=" + dir, "needs one of the keys"},
-		{"transports it does not speak", "tcp:host=localhost", "not one to listen on"},
+		{"transports it does not speak", "x:host=localhost", "not one to listen on"},
 		{"runtime without the variable", "unix:runtime=yes", "XDG_RUNTIME_DIR is not set"},
 		{"systemd without the variable", "systemd:", "LISTEN_FDS is not set"},
 		{"a directory that is not there", "unix:path=" + dir + "/none/bus", "the directory " + dir + "/none"},
@@ -344,7 +358,7 @@ func TestBrokenSocketEndsTheDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := broken.Close(); err != nil {
+	if err := broken.sockets[0].Close(); err != nil {
 		t.Fatal(err)
 	}
 	o := newDoor(broken)

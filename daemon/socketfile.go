@@ -75,7 +75,7 @@ func bindFile(path string) (*listener, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.remove(), l.Close())
 	}
-	return &listener{UnixListener: l, address: address.UnixPath(path), file: file}, nil
+	return &listener{sockets: []net.Listener{l}, address: address.UnixPath(path), file: file}, nil
 }
 
 // removeStale removes the socket file path when nobody listens on it. The caller

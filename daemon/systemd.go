@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 
@@ -31,7 +32,7 @@ func listenSystemd() ([]*listener, error) {
 	return adopt(files)
 }
 
-// adopt makes listeners of listening UNIX stream sockets. It closes the files.
+// adopt makes listeners of listening stream sockets. It closes the files.
 func adopt(files []*os.File) ([]*listener, error) {
 	var out []*listener
 	var failed error
@@ -47,7 +48,7 @@ func adopt(files []*os.File) ([]*listener, error) {
 	}
 	if failed != nil {
 		for _, l := range out {
-			l.Close()
+			l.close()
 		}
 		return nil, failed
 	}
@@ -68,21 +69,47 @@ func adoptOne(f *os.File) (*listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	bound, isUnix := name.(*unix.SockaddrUnix)
-	if !isUnix || kind != unix.SOCK_STREAM || listening == 0 {
-		return nil, errors.New("it is not a listening UNIX stream socket (ListenStream= with a path)")
+	if kind != unix.SOCK_STREAM || listening == 0 {
+		return nil, errors.New("it is not a listening stream socket (ListenStream=)")
 	}
-	a, err := addressOf(bound.Name)
+	a, err := addressOfBound(name)
 	if err != nil {
 		return nil, err
 	}
-	generic, err := net.FileListener(f)
+	l, err := net.FileListener(f)
 	if err != nil {
 		return nil, err
 	}
-	l := generic.(*net.UnixListener)
-	l.SetUnlinkOnClose(false) // the file is systemd's, the next activation needs it
-	return &listener{UnixListener: l, address: a}, nil
+	if u, isUnix := l.(*net.UnixListener); isUnix {
+		u.SetUnlinkOnClose(false) // the file is systemd's, the next activation needs it
+	}
+	return &listener{sockets: []net.Listener{l}, address: a}, nil
+}
+
+// addressOfBound returns the address of a socket that is bound to name.
+func addressOfBound(name unix.Sockaddr) (address.Address, error) {
+	switch bound := name.(type) {
+	case *unix.SockaddrUnix:
+		return addressOf(bound.Name)
+	case *unix.SockaddrInet4:
+		return addressOfPort(netip.AddrFrom4(bound.Addr), bound.Port, "ipv4"), nil
+	case *unix.SockaddrInet6:
+		return addressOfPort(netip.AddrFrom16(bound.Addr), bound.Port, "ipv6"), nil
+	}
+	return address.Address{}, errors.New("it is neither a UNIX nor a TCP socket")
+}
+
+// addressOfPort returns the address of a TCP socket. One that is bound to no address in particular is
+// reached at this machine's, too.
+func addressOfPort(ip netip.Addr, port int, family string) address.Address {
+	if ip.IsUnspecified() {
+		if ip.Is4() {
+			ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		} else {
+			ip = netip.IPv6Loopback()
+		}
+	}
+	return address.Address{Transport: "tcp"}.With("host", ip.String()).With("port", strconv.Itoa(port)).With("family", family)
 }
 
 // addressOf returns the address of a socket bound to name, in which package unix

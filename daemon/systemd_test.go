@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -57,6 +58,30 @@ func TestAdoptTakesTheAddressFromTheSocket(t *testing.T) {
 	}
 }
 
+func TestAdoptTakesTCPSockets(t *testing.T) {
+	for bind, want := range map[string]string{"127.0.0.1": "tcp:host=127.0.0.1,port=%d,family=ipv4", "[::]": "tcp:host=%%3A%%3A1,port=%d,family=ipv6"} {
+		tcp, err := net.Listen("tcp", bind+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tcp.Close()
+		file, err := tcp.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := adopt([]*os.File{file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer got[0].close()
+		want := fmt.Sprintf(want, tcp.Addr().(*net.TCPAddr).Port)
+		if a := got[0].address.String(); a != want {
+			t.Errorf("address %s, want %s", a, want)
+		}
+		canConnect(t, got[0])
+	}
+}
+
 func TestAdoptRefuses(t *testing.T) {
 	dir := shortDir(t)
 	pipe, other, err := os.Pipe()
@@ -64,25 +89,15 @@ func TestAdoptRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tcp.Close()
-	tcpFile, err := tcp.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
 	tests := []struct {
 		name string
 		file *os.File
 		says string
 	}{
 		{"a pipe", pipe, "no socket"},
-		{"a socket that does not listen", passed(t, unix.SOCK_STREAM, dir+"/a", false), "not a listening UNIX stream socket"},
-		{"datagrams", passed(t, unix.SOCK_DGRAM, dir+"/b", false), "not a listening UNIX stream socket"},
-		{"sequenced packets", passed(t, unix.SOCK_SEQPACKET, dir+"/c", true), "not a listening UNIX stream socket"},
-		{"tcp", tcpFile, "not a listening UNIX stream socket"},
+		{"a socket that does not listen", passed(t, unix.SOCK_STREAM, dir+"/a", false), "not a listening stream socket"},
+		{"datagrams", passed(t, unix.SOCK_DGRAM, dir+"/b", false), "not a listening stream socket"},
+		{"sequenced packets", passed(t, unix.SOCK_SEQPACKET, dir+"/c", true), "not a listening stream socket"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/keyring"
 	"github.com/kdbus-go/kdbus/transport"
 	"github.com/kdbus-go/kdbus/wire"
 )
@@ -33,7 +34,11 @@ type Config struct {
 	AllowUser func(uid uint32, groups []uint32) error
 	// AllowAnonymous lets peers in that do not say who they are.
 	AllowAnonymous bool
-	Limits         Limits
+	// Mechanisms are those by which peers may authenticate, see [transport.Config].
+	Mechanisms []string
+	// Keyring has the cookies of the user of the bus, see [transport.Config].
+	Keyring *keyring.Ring
+	Limits  Limits
 	// Reload reads the configuration of the bus again, which the method ReloadConfig asks for. Its error
 	// is told to the caller. Nil: there is nothing to read.
 	Reload func() error
@@ -72,6 +77,8 @@ func NewServer(config Config) (*Server, error) {
 		Log:            config.Log,
 		AllowUser:      config.AllowUser,
 		AllowAnonymous: config.AllowAnonymous,
+		Mechanisms:     config.Mechanisms,
+		Keyring:        config.Keyring,
 		Limits:         config.Limits.transport(),
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ const driver = "org.freedesktop.DBus"
 // client is the other end of a connection: it can do what a D-Bus program does, and anything else.
 // It is for one goroutine at a time, except that one may read while another writes.
 type client struct {
-	conn   *net.UnixConn
+	conn   stream
 	order  wire.Order
 	name   string // the unique name, after hello
 	serial uint32
@@ -32,6 +32,13 @@ type client struct {
 	in      []byte      // read and not yet returned
 	fds     []int       // received and not yet claimed
 	backlog []*received // read by await and not yet returned by next
+}
+
+// stream is the socket of a client.
+type stream interface {
+	net.Conn
+	CloseRead() error
+	CloseWrite() error
 }
 
 // received is a message that arrived, checked in full, with the descriptors that it claims.
@@ -147,7 +154,7 @@ func closeFDs(fds []int) {
 func (c *client) write(b []byte, fds ...int) error {
 	c.conn.SetWriteDeadline(time.Now().Add(patience))
 	if len(fds) > 0 {
-		n, _, err := c.conn.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
+		n, _, err := c.conn.(*net.UnixConn).WriteMsgUnix(b, unix.UnixRights(fds...), nil)
 		if err != nil {
 			return err
 		}
@@ -221,7 +228,13 @@ func (c *client) fill(wanted int) error {
 	if c.chunk > 0 {
 		target = target[:min(c.chunk, len(target))]
 	}
-	n, controlSize, flags, _, err := c.conn.ReadMsgUnix(target, control[:])
+	local, isLocal := c.conn.(*net.UnixConn)
+	if !isLocal {
+		n, err := c.conn.Read(target)
+		c.in = c.in[:len(c.in)+n]
+		return err
+	}
+	n, controlSize, flags, _, err := local.ReadMsgUnix(target, control[:])
 	if err != nil {
 		return err
 	}

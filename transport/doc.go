@@ -1,6 +1,7 @@
 // Package transport carries messages between a bus and the sockets of its peers: what the front-ends
 // dbus1 and native have in common. Both speak in frames of a known size, with file descriptors
-// beside them, over a UNIX stream socket; what is in a frame is theirs.
+// beside them, over a UNIX stream socket, or, without
+// descriptors, over TCP; what is in a frame is theirs.
 //
 //   - A [Server] accepts connections at an endpoint of a bus, counts them and ends them.
 //   - A [Peer] is one of them: its socket, the authentication (sasl.go), what has arrived of a frame
@@ -10,6 +11,9 @@
 //     writes messages. Which one is decided during authentication: D-Bus 1, unless the peer
 //     asked for kdbus by NEGOTIATE_KDBUS and was agreed to.
 //   - The poller (poller.go) waits for all sockets.
+//
+// Who a peer is, the kernel says, or, over TCP, what it has proved by DBUS_COOKIE_SHA1 (saslcookie.go,
+// package keyring).
 //
 // # Flow
 //

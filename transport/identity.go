@@ -19,11 +19,11 @@ func (p *Peer) Creds() meta.Creds { return p.creds }
 func (p *Peer) Known() bool { return p.known }
 
 // The following ask the kernel about the peer's socket, which is possible while the peer is
-// connected. They are safe for concurrent use.
+// connected, and local. They are safe for concurrent use.
 
 // Groups returns the primary and the supplementary groups that the peer had when it connected.
 func (p *Peer) Groups() (groups []uint32, ok bool) {
-	if !p.acquire() {
+	if p.remote || !p.acquire() {
 		return nil, false
 	}
 	defer p.release()
@@ -39,7 +39,7 @@ func (p *Peer) Groups() (groups []uint32, ok bool) {
 
 // SecurityLabel returns what the security module calls the peer, or "".
 func (p *Peer) SecurityLabel() string {
-	if !p.acquire() {
+	if p.remote || !p.acquire() {
 		return ""
 	}
 	defer p.release()
@@ -52,7 +52,7 @@ func (p *Peer) SecurityLabel() string {
 
 // PIDFD returns a new pidfd of the peer's process, which is the caller's.
 func (p *Peer) PIDFD() (fd int, ok bool) {
-	if !p.acquire() {
+	if p.remote || !p.acquire() {
 		return -1, false
 	}
 	defer p.release()
@@ -72,7 +72,7 @@ func (p *Peer) ConnectData(want meta.Kinds) meta.Data {
 // connectData is ConnectData for whoever wants to know. The process can make the caller wait if
 // that wants [meta.KindCmdline], see package meta.
 func (p *Peer) connectData(want meta.Kinds) meta.Data {
-	if !p.acquire() {
+	if p.remote || !p.acquire() {
 		return meta.Data{}
 	}
 	defer p.release()
@@ -186,7 +186,7 @@ func (p *Peer) Wanted(kinds meta.Kinds) {
 	defer s.passing.Unlock()
 	kinds &= meta.ProcessKinds
 	s.wanted.Store(uint64(kinds))
-	if kinds != 0 && !s.asked && p.acquire() {
+	if kinds != 0 && !s.asked && !p.remote && p.acquire() {
 		defer p.release()
 		p.pass(true)
 	}

@@ -24,7 +24,7 @@ type listener struct {
 	server *Server
 	id     uint64 // for the poller
 	fd     int
-	guid   string
+	door   door
 	ended  chan error // gets why accepting ended, once
 
 	busy   sync.RWMutex // held for reading by whoever uses fd, until it is closed
@@ -47,15 +47,25 @@ const (
 )
 
 // Serve accepts connections on l until Shutdown is called, and returns ErrServerClosed then, or
-// what was wrong with l, which stays the caller's to close. guid identifies the listening address
-// to its clients, 32 hexadecimal digits. When the process is out of file descriptors, or too many
-// connections are being set up, accepting pauses. One server may serve several listeners.
-func (s *Server) Serve(l *net.UnixListener, guid string) error {
-	fd, err := dupDescriptor(l)
+// what was wrong with l, a [net.UnixListener] or [net.TCPListener], which stays the caller's to close.
+// guid identifies the listening address to its clients, 32 hexadecimal digits. When the process is out
+// of file descriptors, or too many connections are being set up, accepting pauses. One server may serve
+// several listeners.
+func (s *Server) Serve(l net.Listener, guid string) error { return s.serve(l, door{guid: guid}) }
+
+// ServeNonce is Serve for clients that have to prove, before anything else, that they have read
+// the file with the nonce, which is what they send first.
+func (s *Server) ServeNonce(l net.Listener, guid string, nonce [NonceSize]byte) error {
+	return s.serve(l, door{guid: guid, nonce: nonce[:]})
+}
+
+func (s *Server) serve(l net.Listener, d door) error {
+	fd, err := listeningDescriptor(l)
 	if err != nil {
 		return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
 	}
-	own := &listener{server: s, fd: fd, guid: guid, ended: make(chan error, 1)}
+	d.remote = l.Addr().Network() != "unix"
+	own := &listener{server: s, fd: fd, door: d, ended: make(chan error, 1)}
 	defer own.close()
 	s.mu.Lock()
 	if s.closed {
@@ -79,6 +89,15 @@ func (s *Server) Serve(l *net.UnixListener, guid string) error {
 		return err
 	}
 	return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
+}
+
+// listeningDescriptor returns a descriptor of its own for a listening socket.
+func listeningDescriptor(l net.Listener) (int, error) {
+	socket, ok := l.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("a %T has no socket to accept from", l)
+	}
+	return dupDescriptor(socket)
 }
 
 // dupDescriptor returns a descriptor of its own for a socket of package net.
@@ -133,7 +152,7 @@ func (l *listener) ready(events uint32, _ *worker) (started bool) {
 		switch err {
 		case nil:
 			l.outOfFiles.Store(false)
-			s.start(fd, l.guid)
+			s.start(fd, &l.door)
 		case syscall.EAGAIN, syscall.ECONNABORTED, syscall.EINTR:
 			l.watch()
 			return false

@@ -28,10 +28,13 @@ type Peer struct {
 	worker *worker // who has the turn, if that is one
 
 	creds    meta.Creds
+	remote   bool        // the kernel does not know whose the socket is: creds are what was proved
 	known    bool        // creds are the peer's: it is not anonymous
+	groups   []uint32    // of a remote peer, as the user database has them; unchanged once it may join
 	takesFDs bool        // as negotiated
 	native   bool        // it asked for kdbus
 	joined   bool        // it is on the bus, and the server has counted it
+	nonce    []byte      // what the peer has to send first; nil once it has
 	auth     *sasl       // nil once the peer is authenticated
 	deadline *time.Timer // for joining; nil afterwards
 	protocol Protocol    // nil before the peer is authenticated
@@ -51,20 +54,20 @@ type traffic struct {
 }
 
 // newPeer makes a peer of a connected socket, which it owns unless there is an error.
-func newPeer(s *Server, fd int, guid string) (*Peer, error) {
-	creds, err := meta.Socket(fd).Creds()
-	if err != nil {
-		return nil, err
+func newPeer(s *Server, fd int, d *door) (*Peer, error) {
+	p := &Peer{server: s, fd: fd, remote: d.remote, nonce: d.nonce, creds: nobody}
+	if d.remote {
+		if err := tuneRemote(fd); err != nil {
+			return nil, err
+		}
+	} else {
+		var err error
+		if p.creds, err = meta.Socket(fd).Creds(); err != nil {
+			return nil, err
+		}
 	}
-	p := &Peer{server: s, fd: fd, creds: creds}
 	p.users.Store(1)
-	p.auth = newSASL(saslConfig{
-		ServerGUID: guid,
-		External:   true,
-		Anonymous:  s.config.AllowAnonymous,
-		UnixFD:     true,
-		Native:     s.config.Native != nil,
-	}, creds.UID, true)
+	p.auth = newSASL(p.offers(d.guid), p.creds.UID, !d.remote)
 	return p, nil
 }
 
@@ -94,10 +97,7 @@ func (p *Peer) Join(config bus.ConnConfig) (*bus.Conn, error) {
 	config.Receiver = p
 	config.Peer = p
 	config.Anonymous = !p.known
-	config.Groups = func() []uint32 {
-		groups, _ := p.Groups()
-		return groups
-	}
+	config.Groups = p.memberships
 	config.Collect = func(want meta.Kinds) meta.Data { return p.connectData(want &^ meta.KindCmdline) }
 	conn, err := p.server.config.Endpoint.Connect(config)
 	if err != nil {
@@ -170,9 +170,10 @@ func (p *Peer) name() string {
 // expectJoin gives the peer a limited time to get onto the bus.
 func (p *Peer) expectJoin() {
 	timeout := p.server.limits.Load().AuthTimeout
+	creds := p.creds // which authentication can change
 	p.deadline = time.AfterFunc(timeout, func() {
 		p.server.blame.warn(p.server.log, "disconnecting a peer that has not said Hello in time",
-			"pid", p.creds.PID, "uid", p.creds.UID, "auth_timeout", timeout)
+			"pid", creds.PID, "uid", creds.UID, "auth_timeout", timeout)
 		p.HangUp()
 	})
 }

@@ -184,6 +184,13 @@ func (p *Peer) frame(raw []byte, owned bool, free func()) error {
 // commands handles the complete lines of authentication that b begins with, and returns what
 // follows them.
 func (p *Peer) commands(b []byte) ([]byte, error) {
+	if p.nonce != nil {
+		rest, err := p.checkNonce(b)
+		if err != nil || p.nonce != nil {
+			return b, err
+		}
+		b = rest
+	}
 	for p.auth != nil && len(b) > 0 {
 		n, err := p.authenticate(b)
 		if err != nil || n == 0 {
@@ -289,6 +296,10 @@ func (p *Peer) ClaimFDs(n uint32) ([]int, error) {
 // authenticate feeds the authentication and returns how many bytes it took.
 func (p *Peer) authenticate(in []byte) (int, error) {
 	n, out, err := p.auth.feed(in)
+	if refusal := p.auth.refusal; refusal != nil {
+		p.auth.refusal = nil
+		p.server.blame.warn(p.server.log, "cannot authenticate a peer by cookies", "reason", refusal)
+	}
 	if len(out) > 0 {
 		if writeErr := p.WriteEarly(out); writeErr != nil {
 			return n, fmt.Errorf("answer during authentication: %w", writeErr)
@@ -300,6 +311,12 @@ func (p *Peer) authenticate(in []byte) (int, error) {
 	if p.auth.done() {
 		p.takesFDs, p.native = p.auth.unixFD, p.auth.native
 		p.known = !p.auth.identity.Anonymous
+		if p.remote && p.known {
+			p.creds.UID = p.auth.identity.UID
+			if err := p.lookUpGroups(); err != nil {
+				p.server.blame.warn(p.server.log, "the groups of a user are not known", "uid", p.creds.UID, "error", err)
+			}
+		}
 		p.auth = nil
 		if err := p.admit(); err != nil {
 			return n, err
@@ -318,8 +335,7 @@ func (p *Peer) admit() error {
 	if !p.known {
 		return nil
 	}
-	groups, _ := p.Groups()
-	if err := p.server.config.AllowUser(p.creds.UID, groups); err != nil {
+	if err := p.server.config.AllowUser(p.creds.UID, p.memberships()); err != nil {
 		return fmt.Errorf("user %d may not use this bus: %w", p.creds.UID, err)
 	}
 	return nil

@@ -2,11 +2,14 @@ package transport
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/kdbus-go/kdbus/keyring"
 )
 
 // This file is the server's half of the authentication protocol (D-Bus
@@ -48,6 +51,19 @@ type saslConfig struct {
 	Anonymous  bool   // offer ANONYMOUS: everybody
 	UnixFD     bool   // the transport can carry file descriptors
 	Native     bool   // kdbus's protocol can be spoken instead of D-Bus 1
+	// Cookie offers DBUS_COOKIE_SHA1: it returns the cookie that who calls itself identity has to
+	// know, in the context keyring.GeneralContext, and who that is. It may take long. Nil: it is not offered.
+	Cookie func(identity string) (keyring.Cookie, uint32, error)
+	// Random fills in what no client can guess; nil means from crypto/rand.
+	Random func([]byte)
+}
+
+func (c *saslConfig) random(b []byte) {
+	if c.Random != nil {
+		c.Random(b)
+		return
+	}
+	rand.Read(b) // never fails
 }
 
 // saslIdentity is who the client is once the exchange is done.
@@ -72,6 +88,7 @@ type saslMechanism uint8
 const (
 	mechNone saslMechanism = iota
 	mechExternal
+	mechCookie
 	mechAnonymous
 )
 
@@ -83,7 +100,9 @@ type sasl struct {
 
 	state    saslState
 	mech     saslMechanism // the one in progress in saslWaitData
+	cookie   cookieTrial   // of mechCookie
 	rejected int
+	refusal  error // why this server could not do what the client asked for; for the log
 	err      error
 	out      []byte
 
@@ -229,6 +248,8 @@ func (s *sasl) auth(args []byte) {
 	switch {
 	case string(name) == "EXTERNAL" && s.cfg.External:
 		s.mech = mechExternal
+	case string(name) == "DBUS_COOKIE_SHA1" && s.cfg.Cookie != nil:
+		s.mech = mechCookie
 	case string(name) == "ANONYMOUS" && s.cfg.Anonymous:
 		s.mech = mechAnonymous
 	default:
@@ -264,6 +285,12 @@ func (s *sasl) respond(args []byte, initial bool) {
 	switch s.mech {
 	case mechExternal:
 		s.external(response, initial)
+	case mechCookie:
+		if initial {
+			s.challenge(response)
+		} else {
+			s.proof(response)
+		}
 	case mechAnonymous:
 		s.anonymous(response)
 	}
@@ -305,6 +332,7 @@ func (s *sasl) anonymous(trace []byte) {
 
 func (s *sasl) accept(id saslIdentity) {
 	s.identity = id
+	s.cookie = cookieTrial{}
 	s.state = saslWaitBegin
 	s.send("OK " + s.cfg.ServerGUID)
 }
@@ -314,10 +342,14 @@ func (s *sasl) accept(id saslIdentity) {
 func (s *sasl) reject() {
 	s.identity = saslIdentity{}
 	s.mech = mechNone
+	s.cookie = cookieTrial{}
 	s.state = saslWaitAuth
 	line := "REJECTED"
 	if s.cfg.External {
 		line += " EXTERNAL"
+	}
+	if s.cfg.Cookie != nil {
+		line += " DBUS_COOKIE_SHA1"
 	}
 	if s.cfg.Anonymous {
 		line += " ANONYMOUS"

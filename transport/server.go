@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/keyring"
 )
 
 // Config describes a server.
@@ -33,7 +34,13 @@ type Config struct {
 	AllowUser func(uid uint32, groups []uint32) error
 	// AllowAnonymous lets peers in that do not say who they are.
 	AllowAnonymous bool
-	Limits         Limits
+	// Mechanisms are those by which peers may authenticate: see [Mechanisms]. Nil means EXTERNAL where
+	// the kernel knows the peer and DBUS_COOKIE_SHA1 where not; and ANONYMOUS. That is
+	// never on offer without AllowAnonymous.
+	Mechanisms []string
+	// Keyring has the cookies of this user for DBUS_COOKIE_SHA1; nil means [keyring.Own].
+	Keyring *keyring.Ring
+	Limits  Limits
 }
 
 // A Server serves the peers of one endpoint. Safe for concurrent use.
@@ -55,6 +62,9 @@ type Server struct {
 	running    sync.WaitGroup // calls of Serve, and peers
 	working    sync.WaitGroup // the poller
 	halt       sync.Once
+
+	cookies func() (*keyring.Ring, error)
+	names   func() []string // of the user of this process
 }
 
 // NewServer makes a server, to be ended by Shutdown.
@@ -73,6 +83,8 @@ func NewServer(config Config) (*Server, error) {
 		incoming:  make(map[uint32]int),
 		looks:     make(map[uint32]int),
 	}
+	s.cookies = sync.OnceValues(s.ownKeyring)
+	s.names = sync.OnceValue(s.ownNames)
 	s.SetLimits(config.Limits)
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -100,13 +112,20 @@ func (s *Server) ServeConn(c *net.UnixConn, guid string) error {
 	if err != nil {
 		return fmt.Errorf("serve a connection: %w", err)
 	}
-	s.start(fd, guid)
+	s.start(fd, &door{guid: guid})
 	return nil
 }
 
+// door is where peers come in.
+type door struct {
+	guid   string // 32 hexadecimal digits
+	remote bool   // the kernel does not know who they are, and passes no descriptors
+	nonce  []byte // what they have to begin with, if that is not nil
+}
+
 // start makes a peer of a connected socket and watches it.
-func (s *Server) start(fd int, guid string) {
-	p, err := newPeer(s, fd, guid)
+func (s *Server) start(fd int, d *door) {
+	p, err := newPeer(s, fd, d)
 	if err != nil {
 		s.blame.warn(s.log, "connection refused", "error", err)
 		unix.Close(fd)
