@@ -184,7 +184,7 @@ func exchange(t fataler, worlds []*world, l *letter, policy string) string {
 	calls := map[*world]uint32{}
 	text := func() string { textNumber++; return fmt.Sprintf("text %d", textNumber) }
 	if (l.typ == peer.TypeReply || l.typ == peer.TypeError) && !l.unrequested {
-		call := &letter{from: l.to, to: l.from, typ: peer.TypeCall, path: "/", iface: "i.A", member: "M"}
+		call := &letter{from: l.to, to: l.from, typ: peer.TypeCall, path: "/", iface: "i.A", member: "M", expect: true}
 		asked := text()
 		compare(t, worlds, described(call)+"\n"+policy, func(w *world) string {
 			outcome, serials := w.post(t, call, 0, asked)
@@ -206,7 +206,7 @@ func exchange(t fataler, worlds []*world, l *letter, policy string) string {
 func ask(t *rapid.T, worlds []*world, policy string) {
 	c := rapid.SampledFrom(askCalls).Draw(t, "ask")
 	from := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "who asks")
-	l := &letter{from: from, name: "org.freedesktop.DBus", typ: peer.TypeCall, path: c[0], iface: c[1], member: c[2]}
+	l := &letter{from: from, name: "org.freedesktop.DBus", typ: peer.TypeCall, expect: true, path: c[0], iface: c[1], member: c[2]}
 	compare(t, worlds, described(l)+"\n"+policy, func(w *world) string {
 		answer, err := w.members[from].ask(l)
 		if err != nil {

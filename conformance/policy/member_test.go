@@ -25,8 +25,10 @@ type letter struct {
 	path, iface string
 	member      string
 	errorName   string
+	expect      bool // a call that waits for its reply
 	unrequested bool // a reply that nobody waits for
 	fds         int
+	alone       bool // nobody eavesdrops: only both ends need to be asked for what arrived
 }
 
 // destination is where a letter goes in one of the worlds; nowhere for a broadcast.
@@ -36,7 +38,10 @@ type destination struct {
 	unknown bool // it replies to nothing
 }
 
-const noSerial = 4_000_000
+const (
+	noSerial        = 4_000_000
+	noReplyExpected = 1
+)
 
 // message makes the D-Bus message.
 func (l *letter) message(to *destination, text string) *peer.Message {
@@ -56,6 +61,9 @@ func (l *letter) message(to *destination, text string) *peer.Message {
 	}
 	if to.replyTo != 0 {
 		m.With(peer.FieldReplySerial, "u", to.replyTo)
+	}
+	if l.typ == peer.TypeCall && !l.expect {
+		m.WithFlags(noReplyExpected)
 	}
 	m.With(peer.FieldSignature, "g", "s")
 	m.Body = []any{text}
@@ -96,11 +104,7 @@ func joinDBus1(address string, matches []string) (member, error) {
 		return nil, err
 	}
 	for _, rule := range matches {
-		answer, err := c.Call(peer.DriverCall("AddMatch", "s", rule))
-		if err == nil && answer.Type != peer.TypeReply {
-			err = errors.New(answer.ErrorText())
-		}
-		if err != nil {
+		if err := failed(c.Call(peer.DriverCall("AddMatch", "s", rule))); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +115,15 @@ func (d dbus1Member) unique() string { return d.Name }
 func (d dbus1Member) close()         { d.Close() }
 
 func (d dbus1Member) own(name string) error {
-	answer, err := d.Call(peer.DriverCall("RequestName", "su", name, uint32(0)))
+	return failed(d.Call(peer.DriverCall("RequestName", "su", name, uint32(0))))
+}
+
+func (d dbus1Member) release(name string) error {
+	return failed(d.Call(peer.DriverCall("ReleaseName", "s", name)))
+}
+
+// failed returns the error that an answer is.
+func failed(answer *peer.Message, err error) error {
 	if err == nil && answer.Type != peer.TypeReply {
 		err = errors.New(answer.ErrorText())
 	}
@@ -196,6 +208,11 @@ func (n *nativeMember) own(name string) error {
 	return refusal(err)
 }
 
+func (n *nativeMember) release(name string) error {
+	_, err := n.Do(&abi.NameRelease{Name: name})
+	return refusal(err)
+}
+
 // refusal returns an error as D-Bus 1 has it.
 func refusal(err error) error {
 	var refused *nativetest.Refused
@@ -226,7 +243,7 @@ func (n *nativeMember) send(l *letter, to *destination, text string) (uint32, er
 			out.Message.FDs = append(out.Message.FDs, int32(i))
 		}
 	}
-	if l.typ == peer.TypeCall {
+	if l.expect {
 		out.Message.Flags = abi.MsgExpectReply
 		out.TimeoutNS = 1 << 62
 	}

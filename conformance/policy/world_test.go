@@ -37,6 +37,7 @@ type world struct {
 type member interface {
 	unique() string
 	own(name string) error
+	release(name string) error
 	// send sends a message with this text in it. The error is what the bus said.
 	send(l *letter, to *destination, text string) (serial uint32, err error)
 	// settle returns the texts of messages that arrived so far, each with the sender's serial, and what became
@@ -95,6 +96,7 @@ const essential = `<policy context="mandatory">
 <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus" send_member="GetId"/>
 <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus" send_member="ReloadConfig"/>
 <allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus" send_member="RequestName"/>
+<allow send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus" send_member="ReleaseName"/>
 <allow receive_sender="org.freedesktop.DBus" receive_type="method_return"/>
 <allow receive_sender="org.freedesktop.DBus" receive_type="error"/>
 </policy>`
@@ -152,14 +154,20 @@ func (w *world) post(t fataler, l *letter, replyTo uint32, text string) (outcome
 	if err != nil {
 		t.Fatalf("%s: %s sends %+v: %v", w.title, l.from, l, err)
 	}
-	_, failure, err := sender.settle(serial)
+	own, failure, err := sender.settle(serial)
 	if err != nil {
 		t.Fatalf("%s: %s after %+v: %v", w.title, l.from, l, err)
 	}
 	serials = map[string]uint32{}
 	var got []string
 	for label, m := range w.members {
-		arrived, _, err := m.settle(0)
+		if l.to != "" && l.alone && label != l.to && label != l.from {
+			continue
+		}
+		arrived := own
+		if m != sender {
+			arrived, _, err = m.settle(0)
+		}
 		if err != nil {
 			t.Fatalf("%s: %s after %+v: %v", w.title, label, l, err)
 		}
