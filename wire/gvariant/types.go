@@ -22,13 +22,17 @@ type node struct {
 	align uint8
 	// frames is the number of framing offsets of a tuple or dict entry.
 	frames uint8
-	// depth is how deep containers are nested, at least 1.
+	// depth is how many values the smallest value has in each other,
+	// empty arrays counted as if they held one. A variant has two: it must hold
+	// something.
 	depth uint8
 	// length is the number of nodes of the whole type.
 	length uint16
 	// size of every value, or 0 if the values have different sizes.
 	size uint16
 }
+
+const deepType = "more than 128 types are nested"
 
 // types holds the nodes of the types being walked along, as a stack: the type of
 // a variant is pushed when its value is entered and popped when that is left.
@@ -72,6 +76,9 @@ func (t *types) push(s string, d dialect) (n int, f fault) {
 	next, f := p.complete(0, nesting{})
 	if f.reason == "" && next != len(s) {
 		f = fault{next, "it goes on after one complete type"}
+	}
+	if f.reason == "" && t.nodes[n].depth > MaxDepth {
+		f = fault{0, deepType}
 	}
 	if f.reason != "" {
 		t.pop(n)
@@ -123,7 +130,7 @@ func (p *typeParser) complete(i int, in nesting) (next int, f fault) {
 		return i, fault{i, "a type is missing"}
 	}
 	if in.all++; in.all > MaxDepth {
-		return i, fault{i, "more than 128 types are nested"}
+		return i, fault{i, deepType}
 	}
 	switch c := p.s[i]; c {
 	case 'a', 'm':
@@ -228,7 +235,7 @@ var basics = func() (table [256]node) {
 	for _, c := range []byte("sog") {
 		table[c] = node{code: c, align: 1, depth: 1, length: 1}
 	}
-	table['v'] = node{code: 'v', align: 8, depth: 1, length: 1}
+	table['v'] = node{code: 'v', align: 8, depth: 2, length: 1}
 	return table
 }()
 
