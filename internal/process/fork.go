@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -144,5 +145,18 @@ func redirectToNull(fd int) error {
 }
 
 // NoInput makes standard input the null device: a daemon reads nothing, and neither do the
-// programs that it starts.
-func NoInput() error { return redirectToNull(0) }
+// programs that it starts. Where there are no devices, as in a bare root directory, it is a pipe that
+// nobody writes to.
+func NoInput() error {
+	err := redirectToNull(0)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	defer w.Close()
+	return unix.Dup3(int(r.Fd()), 0, 0)
+}
