@@ -1,8 +1,9 @@
 # make run and make test are all the set-up there is. `make help` lists the targets.
 
 GO       ?= go
-PREFIX   ?= /usr/local
 FUZZTIME ?= 10s
+
+export DESTDIR PREFIX SYSCONFDIR INIT BUS_GROUP
 
 # One static binary that needs nothing of the system but the kernel. The commit goes into
 # it where git can tell it (not in an unpacked archive, not in a foreign checkout).
@@ -21,6 +22,10 @@ run: kdbus ## build, start a private bus and show messages crossing it; on a ter
 .PHONY: kdbus
 kdbus: ## build ./kdbus
 	$(BUILD) -o kdbus ./cmd/kdbus
+
+.PHONY: helper
+helper: ## build ./kdbus-launch-helper, which starts the services of a system bus without systemd
+	$(BUILD) -o kdbus-launch-helper ./cmd/kdbus-launch-helper
 
 .PHONY: test
 test: lint gcc ## vet, gofmt, staticcheck, and all tests under the race detector
@@ -52,17 +57,14 @@ lint: ## go vet, gofmt, staticcheck
 		echo "not formatted, run gofmt -w on:" >&2; echo "$$unformatted" >&2; exit 1; fi
 	$(GO) tool staticcheck -tags conformance ./...
 
+# packaging/install says what the variables are: DESTDIR, PREFIX, SYSCONFDIR, INIT, BUS_GROUP.
 .PHONY: install
-install: kdbus ## copy the binary, manual pages and completions of shells to $(DESTDIR)$(PREFIX)
-	install -D -m 0755 kdbus $(DESTDIR)$(PREFIX)/bin/kdbus
-	./kdbus man --directory $(DESTDIR)$(PREFIX)/share/man/man1
-	install -d $(foreach file,$(COMPLETIONS),$(dir $(DESTDIR)$(PREFIX)/share/$(file)))
-	./kdbus completion bash >$(DESTDIR)$(PREFIX)/share/$(word 1,$(COMPLETIONS))
-	./kdbus completion zsh >$(DESTDIR)$(PREFIX)/share/$(word 2,$(COMPLETIONS))
-	./kdbus completion fish >$(DESTDIR)$(PREFIX)/share/$(word 3,$(COMPLETIONS))
+install: kdbus helper ## binary, setuid helper, manual pages, completions, service files; see packaging/install
+	@packaging/install install
 
-# Where bash-completion, zsh and fish look for what others bring.
-COMPLETIONS = bash-completion/completions/kdbus zsh/site-functions/_kdbus fish/vendor_completions.d/kdbus.fish
+.PHONY: uninstall
+uninstall: ## remove what make install has put there
+	@packaging/install uninstall
 
 # The race detector is linked by a C compiler. Where there is none, root gets it from
 # Debian and others are told.

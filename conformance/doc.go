@@ -8,6 +8,8 @@
 //   - driver: the same scripted exchanges with dbus-daemon and with the bus under test, whose
 //     transcripts must be the same.
 //   - command: what kdbus prints, compared with busctl.
+//   - packaging: make install, and the bus as that of a machine: under systemd, s6 and OpenRC, and where
+//     there is nothing but it.
 //   - faults: what hostile, dead and numerous clients do to the bus, seen from outside.
 //   - internal/testbus starts the buses, internal/peer is a client without manners.
 //

@@ -1,0 +1,17 @@
+//go:build conformance
+
+package packaging
+
+import "testing"
+
+func TestS6RunsTheBus(t *testing.T) {
+	out := inNamespaces(t, "s6.sh")
+	expect(t, out, `^ready: true$`, `^user: messagebus$`, `reloaded the configuration`, `^stopped: 0$`, `^restarted after SIGKILL$`,
+		`cannot read the file /nowhere`, `^given up$`, `^finished$`)
+}
+
+func TestOpenRCRunsTheBus(t *testing.T) {
+	out := inNamespaces(t, "openrc.sh")
+	expect(t, out, `Starting the message bus \(kdbus\)`, `status: started`, `^user: messagebus$`, `Reloading`, `Stopping`, `^status: 3$`,
+		`Starting`, `Stopping`, `cannot read the file /nowhere`, `failed to start`, `^failed: 1$`, `^finished$`)
+}

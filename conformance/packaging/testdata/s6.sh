@@ -1,0 +1,32 @@
+# Runs the service directory for s6 with the configuration of this machine. $1 is where kdbus is installed.
+mount -t tmpfs tmpfs /run
+service=/run/service
+cp -r "$1/share/kdbus/s6/kdbus" $service
+s6-supervise $service &
+supervisor=$!
+until s6-svok $service; do sleep 0.01; done
+
+s6-svwait -U -t 10000 $service
+echo "ready: $(s6-svstat -o ready $service)"
+dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.ListNames >/dev/null
+echo "user: $(stat -c %U "/proc/$(s6-svstat -o pid $service)")"
+s6-svc -h $service
+s6-svc -wd -T 10000 -d $service
+echo "stopped: $(s6-svstat -o exitcode $service)"
+
+# A bus that was killed comes back.
+s6-svc -wU -T 10000 -u $service
+before=$(s6-svstat -o pid $service)
+s6-svc -wr -T 10000 -k $service
+s6-svwait -U -t 10000 $service
+[ "$before" != "$(s6-svstat -o pid $service)" ] && echo "restarted after SIGKILL"
+s6-svc -wd -T 10000 -d $service
+
+# One that cannot start does not come back.
+sed -i 's|--system|--config-file=/nowhere|' $service/run
+s6-svc -u $service
+until [ "$(s6-svstat -o wantedup,exitcode $service)" = "false 1" ]; do sleep 0.01; done
+echo "given up"
+s6-svc -x $service
+wait $supervisor
+echo finished
