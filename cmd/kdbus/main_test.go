@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){
 		"kdbus":         main,
+		"dbus-daemon":   main,
 		"hello":         program(hello),
 		"activate":      program(activate),
 		"with-notify":   program(withNotify),
@@ -43,6 +44,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:      "testdata/script",
 		Deadline: time.Now().Add(time.Minute), // when something hangs, say what
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %s", cond)
+		},
 		Setup: func(env *testscript.Env) error {
 			// Nothing of the session in which the tests run.
 			for _, name := range []string{"XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "NOTIFY_SOCKET", "LISTEN_FDS"} {
@@ -139,9 +146,13 @@ func activate(args []string) error {
 	return unix.Exec(path, command, os.Environ())
 }
 
-// withNotify COMMAND...: run the command as a service of Type=notify, end it with SIGTERM
-// once it is ready, and print what it notified.
+// withNotify [reload] COMMAND...: run the command as a service of Type=notify, end it with SIGTERM
+// once it is ready, and print what it notified. With reload it has to reload before its end.
 func withNotify(args []string) error {
+	end := []os.Signal{unix.SIGTERM}
+	if args[0] == "reload" {
+		end, args = []os.Signal{unix.SIGHUP, unix.SIGTERM}, args[1:]
+	}
 	path, err := filepath.Abs("notify")
 	if err != nil {
 		return err
@@ -165,9 +176,10 @@ func withNotify(args []string) error {
 		fmt.Println(string(b[:n]))
 		switch string(b[:n]) {
 		case "READY=1":
-			if err := cmd.Process.Signal(unix.SIGTERM); err != nil {
+			if err := cmd.Process.Signal(end[0]); err != nil {
 				return err
 			}
+			end = end[1:]
 		case "STOPPING=1":
 			return cmd.Wait()
 		}

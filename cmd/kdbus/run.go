@@ -14,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/daemon"
+	"github.com/kdbus-go/kdbus/internal/process"
 )
 
 // Exit codes of kdbus run besides the command's own: those of dbus-run-session, env
@@ -27,6 +29,8 @@ const (
 
 func newRunCommand() *cobra.Command {
 	var level *slog.Level
+	var configFile string
+	var session bool
 	cmd := &cobra.Command{
 		Use:   "run [flags] -- COMMAND [ARGUMENT...]",
 		Short: "Run a command with a message bus of its own",
@@ -39,9 +43,17 @@ DBUS_SESSION_BUS_WINDOWID, DBUS_STARTER_ADDRESS and DBUS_STARTER_BUS_TYPE, which
 would speak of another bus, are removed from its environment.
 
 The signals HUP, INT, QUIT, TERM, USR1 and USR2 are passed on to COMMAND. INT and
-QUIT are not in the foreground of a terminal: there Ctrl-C reaches COMMAND itself.`,
+QUIT are not in the foreground of a terminal: there Ctrl-C reaches COMMAND itself.
+
+With --session, or --config-file, the bus has the policy, the limits and the activatable
+services of that file, see 'kdbus daemon --help'. It still listens where only this
+user can enter, stays with this user, and ends with COMMAND.
+
+dbus-run-session(1) itself can run this bus, too: with --dbus-daemon=FILE, FILE being a link
+to this program by the name dbus-daemon.`,
 		Example: `  kdbus run -- make check          # tests that need a session bus
   kdbus run -- bash                # look around: busctl --user, gdbus, dbus-monitor
+  kdbus run --session -- gsettings list-schemas  # a service is started for it
   kdbus run -- sh -c 'busctl --user status; busctl --user list'`,
 		Annotations: map[string]string{"exit": `  n      the exit code of COMMAND
   128+n  COMMAND was ended by signal n
@@ -55,13 +67,19 @@ QUIT are not in the foreground of a terminal: there Ctrl-C reaches COMMAND itsel
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runWithBus(args, newLog(cmd.ErrOrStderr(), level))
+			if session {
+				configFile = standardConfig("session")
+			}
+			return runWithBus(configFile, args, newLog(cmd.ErrOrStderr(), level))
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return &exitError{exitRunFailure, fmt.Errorf("%w; try 'kdbus run --help'", err)}
 	})
 	cmd.Flags().SetInterspersed(false) // flags behind COMMAND are COMMAND's
+	cmd.Flags().StringVar(&configFile, "config-file", "", "run the bus that `FILE` describes")
+	cmd.Flags().BoolVar(&session, "session", false, "the same with /usr/share/dbus-1/session.conf")
+	cmd.MarkFlagsMutuallyExclusive("config-file", "session")
 	level = logLevel(cmd, slog.LevelWarn)
 	return cmd
 }
@@ -69,15 +87,25 @@ QUIT are not in the foreground of a terminal: there Ctrl-C reaches COMMAND itsel
 // forwarded are the signals that kdbus run passes on.
 var forwarded = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
 
-// runWithBus runs the command argv with a private bus. The error it returns has
-// the exit code; it is nil for 0.
-func runWithBus(argv []string, log *slog.Logger) error {
+// runWithBus runs the command argv with a private bus, of a configuration unless that is "". The error
+// it returns has the exit code; it is nil for 0.
+func runWithBus(configFile string, argv []string, log *slog.Logger) error {
 	signals := make(chan os.Signal, 16)
 	notifyUnlessIgnored(signals, forwarded...)
 	// Caught rather than ignored: COMMAND must not inherit that.
 	notifyUnlessIgnored(make(chan os.Signal, 1), unix.SIGPIPE)
 
-	d, err := daemon.StartPrivate(daemon.Config{Log: log})
+	config := daemon.Config{Log: log}
+	if configFile != "" {
+		var err error
+		if config.File, err = daemon.Load(configFile); err != nil {
+			return &exitError{exitRunFailure, err}
+		}
+		if err := checkStays(config.File); err != nil {
+			return &exitError{exitRunFailure, err}
+		}
+	}
+	d, err := daemon.StartPrivate(config)
 	if err != nil {
 		return &exitError{exitRunFailure, err}
 	}
@@ -104,6 +132,19 @@ func runWithBus(argv []string, log *slog.Logger) error {
 			return endError(argv[0], err)
 		}
 	}
+}
+
+// checkStays refuses a configuration that would have the bus become another user: COMMAND would have to
+// become one with it.
+func checkStays(conf *busconfig.Config) error {
+	if conf.User == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	if account, err := process.LookupAccount(conf.User); err == nil && account.UID == 0 {
+		return nil
+	}
+	return &busconfig.Error{Source: conf.UserAt, Element: "<user>",
+		Reason: fmt.Sprintf("the bus should become user %s, and kdbus run cannot; use kdbus daemon", conf.User)}
 }
 
 // notifyUnlessIgnored is signal.Notify, but leaves signals ignored that whoever started
