@@ -82,6 +82,8 @@ type Bus struct {
 	audience     tally // what the connections want, monitors included
 	monitorWants Parts // what all monitors together want of every message
 
+	excesses Excesses
+
 	telling sync.Mutex // see tellWanted; taken before mu
 	peaks   Stats
 }

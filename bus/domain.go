@@ -56,16 +56,16 @@ func (d *Domain) MaxConnsPerUser() int {
 	return d.maxConns
 }
 
-// enter counts a connection of the user uid.
-func (d *Domain) enter(uid uint32) error {
+// enter counts a connection of the user uid, which had n; unless that is the limit.
+func (d *Domain) enter(uid uint32) (n, limit int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.users[uid] >= d.maxConns {
-		return errorf(ErrTooManyConns, "user %d has %d connections, as many as it may (max_connections_per_user=%d)",
-			uid, d.users[uid], d.maxConns)
+	n = d.users[uid]
+	if n >= d.maxConns {
+		return n, d.maxConns, false
 	}
 	d.users[uid]++
-	return nil
+	return n, d.maxConns, true
 }
 
 // leave is enter's counterpart.

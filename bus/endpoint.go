@@ -88,8 +88,8 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 		return nil, err
 	}
 	if config.Service == nil {
-		if err := b.domain.enter(config.UID); err != nil {
-			return nil, err
+		if n, limit, ok := b.domain.enter(config.UID); !ok {
+			return nil, b.tooManyConns(config.UID, n, limit)
 		}
 	}
 	b.mu.Lock()

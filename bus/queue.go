@@ -62,11 +62,12 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 	}
 	if how == forced {
 		q.ledger.add(q.ledger.entry(m.uid), m)
-	} else if m.Extra != nil && dst.service != nil {
+	} else if m.special && dst.service != nil {
 		if err := dst.admit(m); err != nil {
 			return err
 		}
-	} else if err := q.ledger.charge(&dst.limits.load().Quota, m); err != nil {
+	} else if over := q.ledger.charge(&dst.limits.load().Quota, m); over != nil {
+		err := dst.full(m, over, how)
 		if how != reported {
 			c.dropLocked(dst)
 		}

@@ -45,12 +45,19 @@ func (l *ledger) entry(uid uint32) *usage {
 	return u
 }
 
+// breach is a limit that a message would break, with what its user has of it already.
+type breach struct {
+	limit       string
+	what        string // that is counted
+	amount, max int
+}
+
 // charge enters a message, or says which limit it would break.
-func (l *ledger) charge(q *Quota, m *Message) error {
+func (l *ledger) charge(q *Quota, m *Message) *breach {
 	u := l.entry(m.uid)
-	if err := l.check(u, q, m); err != nil {
+	if over := l.check(u, q, m); over != nil {
 		l.forget(u)
-		return err
+		return over
 	}
 	l.add(u, m)
 	return nil
@@ -70,24 +77,24 @@ func (l *ledger) add(u *usage, m *Message) {
 	l.peak = max(l.peak, l.total)
 }
 
-func (l *ledger) check(u *usage, q *Quota, m *Message) error {
+func (l *ledger) check(u *usage, q *Quota, m *Message) *breach {
 	size, fds := m.Size(), len(m.FDs)
 	if q.Fair {
 		half := q.Bytes / 2
 		if 3*(l.total+size) > half { // less is within anybody's share
-			if err := l.checkFair(u, half, size); err != nil {
-				return err
+			if over := l.checkFair(u, q, size); over != nil {
+				return over
 			}
 		}
 	} else if u.bytes >= q.Bytes {
-		return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue (limit %d)", u.uid, u.bytes, q.Bytes)
+		return &breach{limitQueueBytes, "bytes", u.bytes, q.Bytes}
 	}
 	// Answers of the bus are many and small if a peer asks much at a time: their bytes count.
 	if q.Messages > 0 && u.msgs >= q.Messages && u.uid != busUID {
-		return errorf(ErrQueueFull, "user %d already has %d messages in the receiver's queue (limit %d)", u.uid, u.msgs, q.Messages)
+		return &breach{limitMessages, "messages", u.msgs, q.Messages}
 	}
 	if fds > 0 && u.fds+fds > q.FDs {
-		return errorf(ErrTooManyFDs, "user %d already has %d file descriptors in the receiver's queue (limit %d)", u.uid, u.fds, q.FDs)
+		return &breach{limitQueueFDs, "file descriptors", u.fds, q.FDs}
 	}
 	if m.special && len(m.Extra.Memfds) > 0 {
 		return u.checkMemfds(q, len(m.Extra.Memfds))
@@ -95,12 +102,13 @@ func (l *ledger) check(u *usage, q *Quota, m *Message) error {
 	return nil
 }
 
-// checkFair checks the rule of Fair. half is what senders have, and what the owner has, for the bus's
-// answers to it.
-func (l *ledger) checkFair(u *usage, half, size int) error {
+// checkFair checks the rule of Fair. Half of the queue is what senders have, and half what the owner
+// has, for the bus's answers to it.
+func (l *ledger) checkFair(u *usage, q *Quota, size int) *breach {
+	half := q.Bytes / 2
 	if u.uid == busUID {
 		if u.bytes+size > half {
-			return errorf(ErrQueueFull, "answers of the bus of %d bytes already wait in the queue", u.bytes)
+			return &breach{limitPool, "bytes", u.bytes, half}
 		}
 		return nil
 	}
@@ -111,18 +119,18 @@ func (l *ledger) checkFair(u *usage, half, size int) error {
 		}
 	}
 	if free < 0 || (free+u.bytes)/3-u.bytes < size {
-		return errorf(ErrQueueFull, "user %d already has %d bytes in the receiver's queue, a third of what other users have left there", u.uid, u.bytes)
+		return &breach{limitPool, "bytes", u.bytes, l.limit(u, q)}
 	}
 	return nil
 }
 
-func (u *usage) checkMemfds(q *Quota, memfds int) error {
+func (u *usage) checkMemfds(q *Quota, memfds int) *breach {
 	limit := q.Memfds
 	if limit == 0 {
 		limit = DefaultLimits.Quota.Memfds
 	}
 	if int(u.memfds)+memfds > limit {
-		return errorf(ErrTooManyFDs, "user %d already has %d memfds in the receiver's queue (limit %d)", u.uid, u.memfds, limit)
+		return &breach{limitMemfds, "memfds", int(u.memfds), limit}
 	}
 	return nil
 }

@@ -77,8 +77,7 @@ func (c *Conn) expect(w *call, sync bool) error {
 	defer c.mu.Unlock()
 	limits := c.limits.load()
 	if len(c.calls) >= limits.MaxCalls {
-		return errorf(ErrTooManyCalls, "%d calls of connection %s of user %d wait for a reply, as many as may (max_replies_per_connection=%d)",
-			len(c.calls), c.UniqueName(), c.uid, limits.MaxCalls)
+		return c.tooManyCalls(limits.MaxCalls)
 	}
 	if c.calls[w.key] != nil {
 		return errorf(ErrDuplicateCall, "call %d of connection %s to %s is still waiting for its reply", w.key.cookie, c.UniqueName(), w.key.callee)

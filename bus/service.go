@@ -263,9 +263,9 @@ func (c *Conn) admit(m *Message) error {
 	if err := c.service.Admit(m.uid, m.Size()); err != nil {
 		return err
 	}
-	if err := l.charge(&c.limits.load().Quota, m); err != nil {
+	if over := l.charge(&c.limits.load().Quota, m); over != nil {
 		c.service.Release(m.uid, m.Size())
-		return err
+		return c.full(m, over, reported)
 	}
 	return nil
 }

@@ -1,0 +1,131 @@
+package bus
+
+import (
+	"fmt"
+
+	"github.com/kdbus-go/kdbus/meta"
+)
+
+// What is said when something is full: the limit, whose it is, how much there is, and who filled it.
+
+// errDropped stands for the reason why a message was dropped that nobody is told of.
+var errDropped = errorf(ErrQueueFull, "the receiver's queue is full")
+
+// full notes that m finds no space in the queue of c, and returns what its sender is told. c.mu is held.
+func (c *Conn) full(m *Message, over *breach, how how) error {
+	uid := m.uid
+	if uid == busUID {
+		uid = c.uid // who asked for it
+	}
+	said := ""
+	text := func() string {
+		if said == "" {
+			said = c.queue.describeFull(c, m, over)
+		}
+		return said
+	}
+	c.bus.excesses.Note(Excess{Limit: over.limit, Amount: int64(over.amount), Max: int64(over.max), UID: uid, Conn: c.id}, text)
+	if how != reported {
+		return errDropped
+	}
+	errno := ErrQueueFull
+	if over.limit == limitQueueFDs || over.limit == limitMemfds {
+		errno = ErrTooManyFDs
+	}
+	return &Error{Errno: errno, Detail: text()}
+}
+
+func (q *queue) describeFull(c *Conn, m *Message, over *breach) string {
+	if m.uid == busUID {
+		return fmt.Sprintf("answers of the bus that connection %s of user %d does not read are %d %s (%s=%d)",
+			c.UniqueName(), c.uid, over.amount, over.what, over.limit, over.max)
+	}
+	text := fmt.Sprintf("user %d already has %d %s in the queue of connection %s of user %d (%s=%d)",
+		m.uid, over.amount, over.what, c.UniqueName(), c.uid, over.limit, over.max)
+	var senders sample
+	step := max((len(q.messages)-q.head)/sampleSize, 1)
+	for i := q.head; i < len(q.messages); i += step {
+		if q.messages[i].uid == m.uid {
+			senders.add(q.messages[i].Src, q.messages[i].Size())
+		}
+	}
+	if most, ok := senders.most(); ok {
+		text += ", most of it sent by " + most.String()
+	}
+	return text
+}
+
+// tooManyCalls notes that c has as many calls waiting as it may, and returns what it is told. c.mu is held.
+func (c *Conn) tooManyCalls(limit int) error {
+	text := func() string {
+		var callees sample
+		looked := 0
+		for key := range c.calls {
+			callees.add(key.callee, 1)
+			if looked++; looked == sampleSize {
+				break
+			}
+		}
+		text := fmt.Sprintf("%d calls of connection %s of user %d wait for a reply, as many as may (%s=%d)",
+			len(c.calls), c.UniqueName(), c.uid, limitCalls, limit)
+		if most, ok := callees.most(); ok {
+			text += ", most of them for " + most.String()
+		}
+		return text
+	}
+	c.bus.excesses.Note(Excess{Limit: limitCalls, Amount: int64(len(c.calls)), Max: int64(limit), UID: c.uid, Conn: c.id}, text)
+	return &Error{Errno: ErrTooManyCalls, Detail: text()}
+}
+
+// tooManyConns notes that a user has as many connections as it may, n, and returns what it is told.
+func (b *Bus) tooManyConns(uid uint32, n, limit int) error {
+	text := fmt.Sprintf("user %d has %d connections, as many as it may (%s=%d)", uid, n, limitUserConns, limit)
+	b.excesses.Note(Excess{Limit: limitUserConns, Amount: int64(n), Max: int64(limit), UID: uid}, func() string {
+		if pid, many := b.mostConnsOf(uid); many > 0 {
+			return text + fmt.Sprintf(", %d of them of process %d", many, pid)
+		}
+		return text
+	})
+	return &Error{Errno: ErrTooManyConns, Detail: text}
+}
+
+// mostConnsOf returns which process of a user has the most connections, and how many.
+func (b *Bus) mostConnsOf(uid uint32) (pid uint32, many int) {
+	counts := make(map[uint32]int)
+	for _, c := range b.Conns() {
+		if peer, ok := c.peer.(interface{ Creds() meta.Creds }); ok && c.uid == uid {
+			of := peer.Creds().PID
+			if counts[of]++; counts[of] > many {
+				pid, many = of, counts[of]
+			}
+		}
+	}
+	return pid, many
+}
+
+// sampleSize is how many of many things are looked at to tell whose most of them are.
+const sampleSize = 32
+
+// sample adds up what connections have of something.
+type sample map[ID]int
+
+func (s *sample) add(id ID, n int) {
+	if *s == nil {
+		*s = make(sample)
+	}
+	(*s)[id] += n
+}
+
+// most returns the connection that has at least half; there may be none.
+func (s sample) most() (most ID, ok bool) {
+	all := 0
+	for _, n := range s {
+		all += n
+	}
+	for id, n := range s {
+		if 2*n >= all && (!ok || s[most] < n) {
+			most, ok = id, true
+		}
+	}
+	return most, ok
+}
