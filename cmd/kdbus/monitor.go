@@ -102,7 +102,7 @@ func (p *messagePrinter) append(dst []byte, m *kdbus.Message) ([]byte, error) {
 		took, answered = p.latencies.pair(m)
 	}
 	if p.mode != jsontext.Off {
-		o, err := p.JSON(m)
+		o, err := p.JSON(m, p.mode)
 		if err != nil {
 			return dst, err
 		}

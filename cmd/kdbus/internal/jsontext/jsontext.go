@@ -50,8 +50,18 @@ type Member struct {
 	Value any
 }
 
-// Append appends v to dst, with a newline behind it. v is nil, a bool, a string, an int,
-// int64, uint32, uint64 or float64, an Object or a []any; anything else is a mistake of the program.
+// Raw is what [Prepare] has made of a value.
+type Raw []byte
+
+// Prepare writes a value that will be written often: as part of others, below so many of them.
+func Prepare(v any, mode Mode, depth int) Raw {
+	w := writer{pretty: mode == Pretty, depth: depth}
+	w.value(v)
+	return w.b
+}
+
+// Append appends v to dst, with a newline behind it. v is nil, a bool, a string, an int, int64, uint32,
+// uint64 or float64, an Object, a []any or a Raw; anything else is a mistake of the program.
 func Append(dst []byte, v any, mode Mode) []byte {
 	w := writer{b: dst, pretty: mode == Pretty}
 	w.value(v)
@@ -82,6 +92,8 @@ func (w *writer) value(v any) {
 		w.b = strconv.AppendUint(w.b, v, 10)
 	case float64:
 		w.b = appendFloat(w.b, v)
+	case Raw:
+		w.b = append(w.b, v...)
 	case Object:
 		w.object(v)
 	case []any:

@@ -33,6 +33,17 @@ func TestValues(t *testing.T) {
 	}
 }
 
+func TestWhatIsPreparedIsWrittenAlike(t *testing.T) {
+	value := []any{1, Object{{"k", []any{"x"}}}}
+	for _, mode := range []Mode{Short, Pretty} {
+		want := Append(nil, Object{{"o", Object{{"v", value}}}}, mode)
+		got := Append(nil, Object{{"o", Object{{"v", Prepare(value, mode, 2)}}}}, mode)
+		if diff := cmp.Diff(string(want), string(got)); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	}
+}
+
 func TestModes(t *testing.T) {
 	for text, want := range map[string]Mode{"off": Off, "short": Short, "pretty": Pretty} {
 		var m Mode

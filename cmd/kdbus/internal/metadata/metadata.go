@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
 )
 
 // Peer is what is known of a peer, or of a process that is none.
@@ -34,13 +35,19 @@ func (p *Peer) equal(q *Peer) bool {
 // Cache keeps how the senders seen lately are printed: of one sender, metadata hardly change from
 // message to message. It is for one goroutine.
 type Cache struct {
-	texts map[string]cached
-	lines lines
+	texts   map[string]cached
+	objects map[string]cachedObject
+	lines   lines
 }
 
 type cached struct {
 	peer Peer
 	text string
+}
+
+type cachedObject struct {
+	peer   Peer
+	object jsontext.Object
 }
 
 // maxCached is how many senders a Cache remembers.
@@ -62,6 +69,26 @@ func (c *Cache) AppendLines(dst []byte, p *Peer, indent string) []byte {
 	}
 	c.texts[p.Unique] = cached{*p, string(dst[start:])}
 	return dst
+}
+
+// JSON returns what JSON does without a cache, with values that are already written for this mode, for
+// an object that is below so many others.
+func (c *Cache) JSON(p *Peer, mode jsontext.Mode, depth int) jsontext.Object {
+	if known, ok := c.objects[p.Unique]; ok && known.peer.equal(p) {
+		return known.object
+	}
+	object := JSON(p)
+	for i := range object {
+		object[i].Value = jsontext.Prepare(object[i].Value, mode, depth)
+	}
+	if len(c.objects) >= maxCached {
+		clear(c.objects)
+	}
+	if c.objects == nil {
+		c.objects = make(map[string]cachedObject)
+	}
+	c.objects[p.Unique] = cachedObject{*p, object}
+	return object
 }
 
 // AppendLines appends the lines that monitor prints of a sender, each behind indent.

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
 )
 
 // seedClient is the client of the transcript that kdbus once printed.
@@ -57,6 +58,16 @@ func TestCachePrintsWhatIsNew(t *testing.T) {
 	for range 2 {
 		if got := string(c.AppendLines(nil, p, "  ")); got != seedLines {
 			t.Errorf("printed\n%s", got)
+		}
+	}
+	for _, mode := range []jsontext.Mode{jsontext.Short, jsontext.Pretty} {
+		var c Cache
+		want := jsontext.Append(nil, jsontext.Object{{Key: "metadata", Value: JSON(p)}}, mode)
+		for range 2 {
+			got := jsontext.Append(nil, jsontext.Object{{Key: "metadata", Value: c.JSON(p, mode, 2)}}, mode)
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("JSON, -want +got\n%s", diff)
+			}
 		}
 	}
 	changed := seedClient()

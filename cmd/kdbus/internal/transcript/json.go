@@ -9,8 +9,8 @@ import (
 )
 
 // JSON returns a message as an object in the shape of busctl's. What a native bus adds is under the
-// key "metadata"; the caller may append members.
-func (p *Printer) JSON(m *kdbus.Message) (jsontext.Object, error) {
+// key "metadata"; the caller, who writes it in this mode, may append members.
+func (p *Printer) JSON(m *kdbus.Message, mode jsontext.Mode) (jsontext.Object, error) {
 	native := p.Native
 	data, err := values.JSON(m)
 	if err != nil {
@@ -45,7 +45,7 @@ func (p *Printer) JSON(m *kdbus.Message) (jsontext.Object, error) {
 		add("error_name", m.ErrorName())
 	}
 	if native {
-		add("metadata", append(metadata.Timestamp(known), metadata.JSON(sender(m, native))...))
+		add("metadata", append(metadata.Timestamp(known), p.cache.JSON(sender(m, native), mode, 2)...))
 	}
 	add("payload", values.Typed(string(m.Signature()), data))
 	return o, nil
