@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,12 @@ func RaiseFileLimit() error {
 		return nil
 	}
 	limit.Max = enoughFiles
+	// Not by package syscall or unix first, which make Go forget even if it fails.
+	if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE,
+		uintptr(unsafe.Pointer(&limit)), 0, 0, 0); errno != 0 {
+		return fmt.Errorf("raise the number of files that may be open to %d: %w", enoughFiles, errno)
+	}
+	// Now it has to forget, or Exec would set the old limit again.
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("raise the number of files that may be open to %d: %w", enoughFiles, err)
 	}

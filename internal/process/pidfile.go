@@ -14,8 +14,8 @@ import (
 
 // PIDFile is a file with the id of this process, for init scripts.
 type PIDFile struct {
-	path string
-	id   os.FileInfo
+	path    string
+	content string
 }
 
 // PIDFileError is the error about a file that is there already, worded as dbus-daemon words it.
@@ -73,21 +73,19 @@ func WritePIDFile(path string) (*PIDFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("failed to open %q: %w", path, errors.Unwrap(err))
 	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
-	}
+	content := fmt.Sprintf("%d\n", os.Getpid())
+	_, err = f.WriteString(content)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
-	return &PIDFile{path: path, id: info}, nil
+	return &PIDFile{path: path, content: content}, nil
 }
 
 // Remove removes the file, unless it has gone or another took its place. A daemon that has become
 // another user may not be able to; the file says then that its daemon is gone.
 func (f *PIDFile) Remove() error {
-	now, err := os.Lstat(f.path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(now, f.id) {
+	now, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && string(now) != f.content {
 		return nil
 	}
 	if err != nil {
