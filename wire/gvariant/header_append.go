@@ -77,23 +77,34 @@ func (w *fieldWriter) finish() []byte {
 // fieldsEnd returns where the fields that [Header.Append] writes end, counted from
 // the beginning of the message: without the padding after them.
 func (h *Header) fieldsEnd() int {
-	size, count := 0, 0
-	add := func(n int) {
-		size = alignUp(size, 8) + 8 + n + 2
-		count++
-	}
-	for _, s := range [...]string{h.Path, h.Interface, h.Member, h.ErrorName, h.Destination, h.Sender} {
-		if s != "" {
-			add(len(s) + 1)
-		}
+	// The sizes of the values, in the order in which they are written.
+	values := [len(fieldNames)]int{
+		fieldPath: textSize(h.Path), fieldInterface: textSize(h.Interface), fieldMember: textSize(h.Member),
+		fieldErrorName: textSize(h.ErrorName), fieldDestination: textSize(h.Destination), fieldSender: textSize(h.Sender),
 	}
 	if h.ReplyCookie != 0 {
-		add(8)
+		values[fieldReplyCookie] = 8
 	}
 	if h.UnixFDs != 0 {
-		add(4)
+		values[fieldUnixFDs] = 4
+	}
+	size, count := 0, 0
+	for _, n := range values {
+		if n != 0 {
+			size = alignUp(size, 8) + 8 + n + 2
+			count++
+		}
 	}
 	return HeaderFixedSize + size + count*writeWidth(size, count)
+}
+
+// textSize is the size of the serialised string s in a field, which is left out if
+// it is empty.
+func textSize(s string) int {
+	if s == "" {
+		return 0
+	}
+	return len(s) + 1
 }
 
 // AppendFooter appends to dst what ends a message: the NUL and the type with which
