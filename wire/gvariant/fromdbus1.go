@@ -1,6 +1,10 @@
 package gvariant
 
-import "github.com/kdbus-go/kdbus/wire"
+import (
+	"sync"
+
+	"github.com/kdbus-go/kdbus/wire"
+)
 
 // AppendFromDBus1 appends to dst the body of a version 1 message as a value of
 // version 2: the tuple of the types in signature, in byte order to, in normal
@@ -10,8 +14,9 @@ import "github.com/kdbus-go/kdbus/wire"
 // The body is one that [wire.ValidateBody] found valid. Of any other the result is
 // nonsense or an error, but nothing worse. After an error the result is dst.
 func AppendFromDBus1(dst []byte, to, from wire.Order, signature string, body []byte) ([]byte, error) {
-	var room room
-	c := fromDBus1{types: types{room.nodes[:0]}, ends: ends{room.ends[:0]}, src: body, from: from, dst: dst, begin: len(dst), to: to}
+	room := rooms.Get().(*room)
+	c := fromDBus1{types: room.types, ends: room.ends, src: body, from: from, dst: dst, begin: len(dst), to: to}
+	defer func() { room.keep(c.types, c.ends) }()
 	root, f := c.pushTuple(signature)
 	if f.reason != "" {
 		return dst, f.error("signature", signature)
@@ -29,11 +34,24 @@ func AppendFromDBus1(dst []byte, to, from wire.Order, signature string, body []b
 	return c.dst, nil
 }
 
-// room is the first storage of what conversions remember, on the stack. For most
-// messages it is enough.
+// room is what conversions use to remember types and framing offsets, kept from one
+// to the next.
 type room struct {
-	nodes [48]node
-	ends  [96]uint32
+	types types
+	ends  ends
+}
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
+// keep gives back a room that was taken from rooms, unless a large message has made
+// it large.
+func (r *room) keep(t types, e ends) {
+	const most = 4096
+	if cap(t.nodes) > most || cap(e.stack) > most {
+		return
+	}
+	r.types.nodes, r.ends.stack = t.nodes[:0], e.stack[:0]
+	rooms.Put(r)
 }
 
 const (

@@ -13,8 +13,9 @@ import "github.com/kdbus-go/kdbus/wire"
 // [wire.MaxMessageSize], both as version 1 counts. What is appended is valid, see
 // [wire.ValidateBody]. After an error the result is dst.
 func AppendToDBus1(dst []byte, to, from wire.Order, signature string, body []byte) ([]byte, error) {
-	var room room
-	c := toDBus1{checker: checker{types: types{room.nodes[:0]}, data: body}, from: from, dst: dst, begin: len(dst), to: to}
+	room := rooms.Get().(*room)
+	c := toDBus1{checker: checker{types: room.types, data: body}, from: from, dst: dst, begin: len(dst), to: to}
+	defer func() { room.keep(c.types, room.ends) }()
 	root, f := c.pushTuple(signature)
 	if f.reason != "" {
 		return dst, f.error("signature", signature)

@@ -64,6 +64,11 @@ func (t *types) push(s string, d dialect) (n int, f fault) {
 	if len(s) == 0 {
 		return 0, fault{0, "it is empty, and one complete type is needed"}
 	}
+	// Most types that are pushed are those of variants, and basic.
+	if len(s) == 1 && basics[s[0]].code != 0 {
+		t.nodes = append(t.nodes, basics[s[0]])
+		return len(t.nodes) - 1, fault{}
+	}
 	limit := maxTypeLength
 	if d == dbusTypes {
 		limit = wire.MaxSignatureLength
