@@ -116,16 +116,6 @@ func (c *Conn) judge() {
 // the bus locked. A connection that has not joined the bus yet may have that of an earlier policy.
 func (c *Conn) Subject() Subject { return c.subject }
 
-// Claims returns the well-known names that c owns, stands in for or waits for. It is for the Policy,
-// which is called with the bus locked.
-func (c *Conn) Claims() []string {
-	names := make([]string, len(c.claims))
-	for i, n := range c.claims {
-		names[i] = n.name
-	}
-	return names
-}
-
 // Groups returns the groups of the peer, as ConnConfig had it. They are asked for once. It is for the
 // Policy.
 func (c *Conn) Groups() []uint32 {

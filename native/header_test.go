@@ -1,0 +1,115 @@
+package native_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/native"
+	"github.com/kdbus-go/kdbus/native/nativetest"
+	"github.com/kdbus-go/kdbus/wire"
+)
+
+// reader is a policy that allows everything and writes down what it sees of messages.
+type reader struct {
+	bus.AllowAll
+
+	mu   sync.Mutex
+	seen string
+}
+
+func (*reader) Needs() bus.Parts { return bus.PartHeader }
+
+func (r *reader) Send(src, _ *bus.Conn, m *bus.Message, _ bool) error {
+	if src == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch view := m.View.(type) {
+	case nil:
+		r.seen = "nothing"
+	case error:
+		r.seen = "error"
+	case *wire.Header:
+		r.seen = fmt.Sprintf("%v %s %s.%s to %s from %s", view.Type, view.Path, view.Interface, view.Member, view.Destination, view.Sender)
+	}
+	return nil
+}
+
+func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
+	policy := &reader{}
+	w := newWorld(t, func(b *bus.Config, _ *native.Config) { b.Policy = policy })
+	a, b := w.join(), w.join()
+	to, from := fmt.Sprintf(":1.%d", b.ID), fmt.Sprintf(":1.%d", a.ID)
+	call := wire.Header{Type: wire.TypeMethodCall, Flags: wire.NoReplyExpected, Serial: 5, Path: "/p", Interface: "a.b", Member: "M"}
+	want := "method_call /p a.b.M to " + to + " from " + from
+	good := dbus(t, call, "text")
+	broken := append([]byte(nil), good...)
+	for i := len(broken) - len("\x04\x00\x00\x00text\x00"); i < len(broken); i++ {
+		broken[i] = 0xff // no string, but as long as the header says
+	}
+	otherwise := func(change func(*wire.Header)) []byte {
+		h := call
+		change(&h)
+		return dbus(t, h)
+	}
+	version := func(b []byte, messageType byte) []byte {
+		b = append([]byte(nil), b...)
+		b[1], b[3] = messageType, 2
+		return b
+	}
+	memfds := func(pieces ...[]byte) func(*nativetest.Outgoing) {
+		return func(o *nativetest.Outgoing) {
+			for i, piece := range pieces {
+				fd, err := nativetest.Memfd(piece)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { nativetest.CloseAll([]int{fd}) })
+				o.Passed = append(o.Passed, fd)
+				o.Message.Payload = append(o.Message.Payload, abi.Payload{Type: abi.ItemPayloadMemfd, Size: uint64(len(piece)), FD: int32(i)})
+			}
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		body   []byte
+		change func(*nativetest.Outgoing)
+		want   string
+	}{
+		{"in one piece", good, nil, want},
+		{"with a body that is wrong", broken, nil, want},
+		{"in a memfd", nil, memfds(good), want},
+		{"in pieces", good[:20], memfds(good[20:40], good[40:]), want},
+		{"that ends early", good[:20], nil, "error"},
+		{"that is none", []byte("these are no bytes of a message"), nil, "error"},
+		{"that is not there", nil, nil, "error"},
+		{"of another message", otherwise(func(h *wire.Header) { h.Serial = 6 }), nil, "error"},
+		{"of another type", otherwise(func(h *wire.Header) { h.Type = wire.TypeSignal }), nil, "error"},
+		{"to somebody else", otherwise(func(h *wire.Header) { h.Destination = ":1.99" }), nil, "error"},
+		{"of a message of another kind", []byte("data"), func(o *nativetest.Outgoing) { o.PayloadType = 0x1234 }, "nothing"},
+		{"of GVariant", version(good, 1), nil, "nothing"},
+		{"of GVariant, of another type", version(good, 4), nil, "error"},
+	} {
+		o := nativetest.Outgoing{Message: abi.Message{DstID: b.ID, Cookie: 5}, Body: test.body}
+		if test.change != nil {
+			test.change(&o)
+		}
+		policy.seen = ""
+		w.send(a, o)
+		if policy.seen != test.want {
+			t.Errorf("a header %s: %s, want %s", test.name, policy.seen, test.want)
+		}
+		w.recv(b)
+	}
+	if err := a.SendBrief(abi.Brief{ID: b.ID}, good); err != nil {
+		t.Fatal(err)
+	}
+	w.recv(b)
+	if policy.seen != want {
+		t.Errorf("a header in a brief frame: %s", policy.seen)
+	}
+}
