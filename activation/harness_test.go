@@ -3,7 +3,6 @@ package activation_test
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -45,7 +44,7 @@ var roles = map[string]func(args []string) error{
 		os.Exit(code)
 		return nil
 	},
-	"crash": func([]string) error { return syscall.Kill(os.Getpid(), syscall.SIGABRT) },
+	"crash": func([]string) error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
 	// connects and never takes its name
 	"idle": func([]string) error {
 		_, err := connectStarter()
@@ -171,7 +170,7 @@ func newBus(t *testing.T, o options) *testBus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := daemon.Config{File: file, MachineID: strings.Repeat("0", 32), Log: slog.New(slog.NewTextHandler(io.MultiWriter(b.log, os.Stderr), nil))}
+	config := daemon.Config{File: file, MachineID: strings.Repeat("0", 32), Log: slog.New(slog.NewTextHandler(b.log, nil))}
 	if o.change != nil {
 		o.change(&config)
 	}
@@ -234,4 +233,32 @@ func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Buffer.String()
+}
+
+// process asks a service of the role echo about its process.
+func (b *testBus) process(c *client, name string) (environment []string, facts map[string]string) {
+	b.Helper()
+	answer := c.await(c.send(c.to(name, "Process")))
+	if err := answer.Decode(&environment, &facts); err != nil {
+		b.Fatal(describe(answer), err)
+	}
+	return environment, facts
+}
+
+// fifo makes a named pipe.
+func (b *testBus) fifo(name string) string {
+	b.Helper()
+	path := filepath.Join(b.dir, name)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	return path
+}
+
+// write writes to a named pipe, as soon as somebody reads.
+func (b *testBus) write(path, text string) {
+	b.Helper()
+	if err := os.WriteFile(path, []byte(text), 0); err != nil {
+		b.Fatal(err)
+	}
 }
