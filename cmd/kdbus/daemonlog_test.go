@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestLinesAreWrittenAsDBusDaemonWritesThem(t *testing.T) {
+	var b bytes.Buffer
+	log := slog.New(newLineHandler(slog.LevelInfo, writeLines(&b, "dbus-daemon", "[system] ")))
+	log.Info("Activated service")
+	log.Debug("not this")
+	log.With("pid", 3).WithGroup("of").Warn("two words", "name", "a b", "time", 5)
+	want := "[system] Activated service\n[system] two words pid=3 of.name=\"a b\" of.time=5\n"
+	begin := fmt.Sprintf("dbus-daemon[%d]: ", os.Getpid())
+	if got := strings.ReplaceAll(b.String(), begin, ""); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// syslogd is a log of the system: it receives what is sent to its socket.
+func syslogd(t *testing.T) (address string, receive func() string) {
+	t.Helper()
+	address = filepath.Join(t.TempDir(), "log")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	return address, func() string {
+		t.Helper()
+		b := make([]byte, 4096)
+		n, err := socket.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(b[:n]))
+	}
+}
+
+func TestSyslogGetsSeverityProgramAndPrefix(t *testing.T) {
+	address, receive := syslogd(t)
+	l, err := openSyslog("unixgram", address, "dbus-daemon", "[system] ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(newLineHandler(slog.LevelDebug, l.put))
+	const daemon = 3 << 3 // LOG_DAEMON
+	for _, c := range []struct {
+		level    slog.Level
+		severity int
+	}{{slog.LevelDebug, 7}, {slog.LevelInfo, 6}, {slog.LevelWarn, 4}, {slog.LevelError, 3}} {
+		log.Log(t.Context(), c.level, "message", "key", 1)
+		want := regexp.MustCompile(fmt.Sprintf(`^<%d>.* dbus-daemon\[%d\]: \[system\] message key=1$`, daemon|c.severity, os.Getpid()))
+		if got := receive(); !want.MatchString(got) {
+			t.Errorf("%v: %q", c.level, got)
+		}
+	}
+	l.close()
+	l.put(slog.LevelInfo, "after the end")
+	l.close()
+}
+
+// Whoever logs does not wait for a log that takes nothing. What it missed is told once it goes on.
+func TestSystemLogThatIsSlowLosesLinesAndTellsHowMany(t *testing.T) {
+	sent, proceed := make(chan string), make(chan bool)
+	l := newSystemLog(func(_ slog.Level, line string) error {
+		sent <- line
+		<-proceed
+		return nil
+	})
+	l.put(slog.LevelInfo, "first")
+	if got := <-sent; got != "first" {
+		t.Fatalf("got %q", got)
+	}
+	const lost = 7
+	for range systemLogQueue + lost {
+		l.put(slog.LevelInfo, "more")
+	}
+	proceed <- true
+	if got, want := <-sent, fmt.Sprintf("the log of the system was too slow: %d lines are missing here", lost); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	proceed <- true
+	for range systemLogQueue {
+		if got := <-sent; got != "more" {
+			t.Fatalf("got %q", got)
+		}
+		proceed <- true
+	}
+	l.close()
+}
