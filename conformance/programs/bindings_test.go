@@ -9,14 +9,15 @@ import (
 	"testing"
 
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
 // service starts a program of testdata that offers com.example.Conformance under a name.
-func service(t *testing.T, bus *testbus.Bus, script, name string) *program {
+func service(t *testing.T, bus *testbus.Bus, script, name string) *program.Process {
 	t.Helper()
 	p := start(t, bus, python, filepath.Join("testdata", script), name)
-	p.await(t, "^ready\n")
+	p.Await(t, "^ready\n")
 	return p
 }
 
@@ -45,8 +46,8 @@ func TestBindings(t *testing.T) {
 			t.Run("qdbus client", func(t *testing.T) { qdbus(t, bus) })
 			t.Run("dbus-send ends it", func(t *testing.T) {
 				run(t, bus, "dbus-send", "--session", "--print-reply", "--dest=com.example.Service", "/com/example/Conformance", "com.example.Conformance.Quit").
-					expect(t, 0, "method return")
-				if code := p.wait(t); code != 0 {
+					Expect(t, 0, "method return")
+				if code := p.Wait(t); code != 0 {
 					t.Errorf("the service ended with exit code %d", code)
 				}
 			})
@@ -55,29 +56,29 @@ func TestBindings(t *testing.T) {
 }
 
 // judge turns the lines "ok WHAT" and "not ok WHAT: WHY" of a client into results.
-func judge(t *testing.T, r result) {
+func judge(t *testing.T, r program.Result) {
 	t.Helper()
-	r.expect(t, 0, `(?m)^done$`)
-	for line := range strings.Lines(r.stdout) {
+	r.Expect(t, 0, `(?m)^done$`)
+	for line := range strings.Lines(r.Stdout) {
 		if why, failed := strings.CutPrefix(line, "not ok "); failed {
 			t.Error(strings.TrimSpace(why))
 		}
 	}
-	if n := strings.Count("\n"+r.stdout, "\nok "); n < 4 {
+	if n := strings.Count("\n"+r.Stdout, "\nok "); n < 4 {
 		t.Errorf("it reports %d successes only", n)
 	}
 }
 
 func qdbus(t *testing.T, bus *testbus.Bus) {
-	q := func(args ...string) result {
+	q := func(args ...string) program.Result {
 		return run(t, bus, append([]string{"qdbus", "--bus", bus.Address}, args...)...)
 	}
-	q().expect(t, 0, `(?m)^ ?com.example.Service$`, `(?m)^org.freedesktop.DBus$`)
-	q("com.example.Service").expect(t, 0, `(?m)^/com/example/Conformance$`)
-	q("com.example.Service", "/com/example/Conformance").expect(t, 0, `method .*com.example.Conformance.Echo`, `signal .*com.example.Conformance.Ticked`)
-	q("com.example.Service", "/com/example/Conformance", "com.example.Conformance.WhoAmI").expect(t, 0, `^:[\d.]+\n$`)
-	q("com.example.Service", "/com/example/Conformance", "com.example.Conformance.Fail", "on purpose").expect(t, 2, "on purpose")
-	q("org.freedesktop.DBus", "/", "org.freedesktop.DBus.NameHasOwner", "com.example.Service").expect(t, 0, "^true\n$")
+	q().Expect(t, 0, `(?m)^ ?com.example.Service$`, `(?m)^org.freedesktop.DBus$`)
+	q("com.example.Service").Expect(t, 0, `(?m)^/com/example/Conformance$`)
+	q("com.example.Service", "/com/example/Conformance").Expect(t, 0, `method .*com.example.Conformance.Echo`, `signal .*com.example.Conformance.Ticked`)
+	q("com.example.Service", "/com/example/Conformance", "com.example.Conformance.WhoAmI").Expect(t, 0, `^:[\d.]+\n$`)
+	q("com.example.Service", "/com/example/Conformance", "com.example.Conformance.Fail", "on purpose").Expect(t, 2, "on purpose")
+	q("org.freedesktop.DBus", "/", "org.freedesktop.DBus.NameHasOwner", "com.example.Service").Expect(t, 0, "^true\n$")
 }
 
 // TestQueuedWhileAsleep sends 20,000 calls without replies to a service that does not read, lets
@@ -86,7 +87,7 @@ func TestQueuedWhileAsleep(t *testing.T) {
 	const calls = 20_000
 	bus := testbus.Start(t)
 	sleeper := start(t, bus, python, "testdata/sleeper.py", fmt.Sprint(calls-1))
-	sleeper.await(t, "asleep")
+	sleeper.Await(t, "asleep")
 	c := connect(t, bus)
 	for i := range uint32(calls) {
 		if _, err := c.Send(peer.Call("com.example.Sleeper", "/", "com.example.Sleeper", "Note", "us", i, "some text to make it heavier").WithFlags(peer.NoReplyExpected)); err != nil {
@@ -96,10 +97,10 @@ func TestQueuedWhileAsleep(t *testing.T) {
 	if r, err := c.Call(peer.DriverCall("GetId", "")); err != nil || r.Type != peer.TypeReply {
 		t.Fatalf("after the calls the bus does not answer: %v, %v", r, err)
 	}
-	if _, err := sleeper.stdin.Write([]byte("wake up\n")); err != nil {
+	if _, err := sleeper.Stdin.Write([]byte("wake up\n")); err != nil {
 		t.Fatal(err)
 	}
-	sleeper.await(t, fmt.Sprintf("%d in order", calls))
+	sleeper.Await(t, fmt.Sprintf("%d in order", calls))
 }
 
 // TestEavesdroppingMatchRules has a client that is no monitor overhear calls, replies and signals
@@ -115,7 +116,7 @@ func TestEavesdroppingMatchRules(t *testing.T) {
 	} {
 		t.Run(c.rule, func(t *testing.T) {
 			p := start(t, bus, python, "testdata/eavesdropper.py", c.rule)
-			p.await(t, "ready")
+			p.Await(t, "ready")
 			for _, call := range []string{"Echo variant:string:overheard", "Fail string:on\x00purpose"} {
 				args := strings.Fields("dbus-send --session --print-reply --dest=com.example.Service /com/example/Conformance com.example.Conformance." + call)
 				for i := range args {
@@ -123,7 +124,7 @@ func TestEavesdroppingMatchRules(t *testing.T) {
 				}
 				run(t, bus, args...)
 			}
-			p.await(t, c.prints)
+			p.Await(t, c.prints)
 		})
 	}
 }

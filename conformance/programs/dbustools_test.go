@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
@@ -18,65 +19,65 @@ func TestDBusSend(t *testing.T) {
 	bus := testbus.Start(t)
 	echo(t, bus, "com.example.Echo")
 	service(t, bus, "service_dbus.py", "com.example.Service")
-	send := func(args ...string) result {
+	send := func(args ...string) program.Result {
 		return run(t, bus, append([]string{"dbus-send", "--session"}, args...)...)
 	}
 
 	t.Run("call", func(t *testing.T) {
 		send("--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.ListNames").
-			expect(t, 0, `method return time=\S+ sender=org.freedesktop.DBus -> destination=:\d+\.\d+ serial=\d+ reply_serial=2`,
+			Expect(t, 0, `method return time=\S+ sender=org.freedesktop.DBus -> destination=:\d+\.\d+ serial=\d+ reply_serial=2`,
 				`array \[`, `string "org.freedesktop.DBus"`, `string "com.example.Echo"`)
 	})
 	t.Run("literal reply", func(t *testing.T) {
 		r := send("--print-reply=literal", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.NameHasOwner", "string:com.example.Echo")
-		if r.stdout != "   boolean true\n" {
-			t.Errorf("printed %q", r.stdout)
+		if r.Stdout != "   boolean true\n" {
+			t.Errorf("printed %q", r.Stdout)
 		}
 	})
 	t.Run("credentials", func(t *testing.T) {
 		send("--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.GetConnectionCredentials", "string:com.example.Echo").
-			expect(t, 0, words(`string "ProcessID"`, `variant`, `uint32 \d+`), words(`string "UnixUserID"`, `variant`, `uint32 \d+`))
+			Expect(t, 0, words(`string "ProcessID"`, `variant`, `uint32 \d+`), words(`string "UnixUserID"`, `variant`, `uint32 \d+`))
 	})
 	t.Run("every type it knows", func(t *testing.T) {
 		monitor := start(t, bus, "dbus-monitor", "--session", "member=Types")
-		monitor.await(t, "member=NameLost")
+		monitor.Await(t, "member=NameLost")
 		send("--print-reply", "--dest=com.example.Echo", "/a", "com.example.I.Types", "string:text", "int16:-3", "uint16:9", "int32:-4", "uint32:5",
 			"int64:-6", "uint64:7", "double:1.5", "byte:8", "boolean:true", "objpath:/a/b", "variant:string:inner", "array:int32:1,2",
-			"array:string:x,y", "dict:string:int32:one,1,two,2").expect(t, 0, "method return")
-		monitor.await(t, `(?s)destination=com.example.Echo serial=\d+ path=/a; interface=com.example.I; member=Types\s+`+
+			"array:string:x,y", "dict:string:int32:one,1,two,2").Expect(t, 0, "method return")
+		monitor.Await(t, `(?s)destination=com.example.Echo serial=\d+ path=/a; interface=com.example.I; member=Types\s+`+
 			words(`string "text"`, `int16 -3`, `uint16 9`, `int32 -4`, `uint32 5`, `int64 -6`, `uint64 7`, `double 1.5`, `byte 8`, `boolean true`,
 				`object path "/a/b"`, `variant`, `string "inner"`, `array \[`, `int32 1`, `int32 2`, `\]`, `array \[`, `string "x"`, `string "y"`, `\]`,
 				`array \[`, `dict entry\(`, `string "one"`, `int32 1`, `\)`, `dict entry\(`, `string "two"`, `int32 2`, `\)`, `\]`))
 	})
 	t.Run("values in a reply", func(t *testing.T) {
 		send("--print-reply", "--dest=com.example.Service", "/com/example/Conformance", "com.example.Conformance.Echo", "variant:string:back").
-			expect(t, 0, words("variant", `string "back"`))
+			Expect(t, 0, words("variant", `string "back"`))
 	})
 	t.Run("error", func(t *testing.T) {
 		send("--print-reply", "--dest=com.example.Service", "/com/example/Conformance", "com.example.Conformance.Fail", "string:on purpose").
-			expect(t, 1, `Error com.example.Conformance.Error.Failed: on purpose`)
+			Expect(t, 1, `Error com.example.Conformance.Error.Failed: on purpose`)
 	})
 	t.Run("unknown service", func(t *testing.T) {
 		send("--print-reply", "--dest=com.example.Missing", "/", "a.b.C").
-			expect(t, 1, `Error org.freedesktop.DBus.Error.ServiceUnknown: The name com.example.Missing was not provided by any .service files`)
+			Expect(t, 1, `Error org.freedesktop.DBus.Error.ServiceUnknown: The name com.example.Missing was not provided by any .service files`)
 	})
 	t.Run("unknown unique name", func(t *testing.T) {
-		send("--print-reply", "--dest=:1.99999", "/", "a.b.C").expect(t, 1, `Error org.freedesktop.DBus.Error.ServiceUnknown: .*:1.99999`)
+		send("--print-reply", "--dest=:1.99999", "/", "a.b.C").Expect(t, 1, `Error org.freedesktop.DBus.Error.ServiceUnknown: .*:1.99999`)
 	})
 	t.Run("unknown method of the bus", func(t *testing.T) {
-		send("--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.NoSuch").expect(t, 1, `Error org.freedesktop.DBus.Error.UnknownMethod`)
+		send("--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.NoSuch").Expect(t, 1, `Error org.freedesktop.DBus.Error.UnknownMethod`)
 	})
 	t.Run("signal", func(t *testing.T) {
 		monitor := start(t, bus, "dbus-monitor", "--session", "interface=com.example.Sig")
-		monitor.await(t, "member=NameLost")
-		send("--type=signal", "/a", "com.example.Sig.Tick", "string:hello").expect(t, 0)
-		send("--type=signal", "--dest=com.example.Echo", "/a", "com.example.Sig.Tock", "uint32:3").expect(t, 0)
-		monitor.await(t, words(`-> destination=\(null destination\) serial=\d+ path=/a; interface=com.example.Sig; member=Tick`, `string "hello"`))
-		monitor.await(t, words(`-> destination=com.example.Echo serial=\d+ path=/a; interface=com.example.Sig; member=Tock`, `uint32 3`))
+		monitor.Await(t, "member=NameLost")
+		send("--type=signal", "/a", "com.example.Sig.Tick", "string:hello").Expect(t, 0)
+		send("--type=signal", "--dest=com.example.Echo", "/a", "com.example.Sig.Tock", "uint32:3").Expect(t, 0)
+		monitor.Await(t, words(`-> destination=\(null destination\) serial=\d+ path=/a; interface=com.example.Sig; member=Tick`, `string "hello"`))
+		monitor.Await(t, words(`-> destination=com.example.Echo serial=\d+ path=/a; interface=com.example.Sig; member=Tock`, `uint32 3`))
 	})
 	t.Run("address", func(t *testing.T) {
 		run(t, bus, "dbus-send", "--bus="+bus.Address, "--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.Peer.GetMachineId").
-			expect(t, 0, `string "[0-9a-f]{32}"`)
+			Expect(t, 0, `string "[0-9a-f]{32}"`)
 	})
 }
 
@@ -87,61 +88,61 @@ func TestDBusMonitor(t *testing.T) {
 	echo(t, bus, "com.example.Echo")
 	traffic := func(t *testing.T) {
 		t.Helper()
-		run(t, bus, "dbus-send", "--session", "--print-reply", "--dest=com.example.Echo", "/a/b", "com.example.I.Method", "string:argument").expect(t, 0)
-		run(t, bus, "dbus-send", "--session", "--type=signal", "/a/b", "com.example.I.Signal", "uint32:7").expect(t, 0)
-		run(t, bus, "dbus-send", "--session", "--print-reply", "--dest=com.example.Missing", "/a/b", "com.example.I.Lost").expect(t, 1)
+		run(t, bus, "dbus-send", "--session", "--print-reply", "--dest=com.example.Echo", "/a/b", "com.example.I.Method", "string:argument").Expect(t, 0)
+		run(t, bus, "dbus-send", "--session", "--type=signal", "/a/b", "com.example.I.Signal", "uint32:7").Expect(t, 0)
+		run(t, bus, "dbus-send", "--session", "--print-reply", "--dest=com.example.Missing", "/a/b", "com.example.I.Lost").Expect(t, 1)
 	}
-	seen := func(t *testing.T, m *program) {
+	seen := func(t *testing.T, m *program.Process) {
 		t.Helper()
-		call := m.await(t, words(`method call time=\S+ sender=(:[\d.]+) -> destination=com.example.Echo serial=(\d+) path=/a/b; interface=com.example.I; member=Method`, `string "argument"`))
-		m.await(t, `method return time=\S+ sender=:[\d.]+ -> destination=`+call[1]+` serial=\d+ reply_serial=`+call[2])
-		m.await(t, words(`signal time=\S+ sender=:[\d.]+ -> destination=\(null destination\) serial=\d+ path=/a/b; interface=com.example.I; member=Signal`, `uint32 7`))
+		call := m.Await(t, words(`method call time=\S+ sender=(:[\d.]+) -> destination=com.example.Echo serial=(\d+) path=/a/b; interface=com.example.I; member=Method`, `string "argument"`))
+		m.Await(t, `method return time=\S+ sender=:[\d.]+ -> destination=`+call[1]+` serial=\d+ reply_serial=`+call[2])
+		m.Await(t, words(`signal time=\S+ sender=:[\d.]+ -> destination=\(null destination\) serial=\d+ path=/a/b; interface=com.example.I; member=Signal`, `uint32 7`))
 	}
 
 	t.Run("as a monitor", func(t *testing.T) {
 		m := start(t, bus, "dbus-monitor", "--session")
-		m.await(t, "member=NameLost")
+		m.Await(t, "member=NameLost")
 		traffic(t)
 		seen(t, m)
-		m.await(t, words(`error time=\S+ sender=org.freedesktop.DBus -> destination=:[\d.]+ error_name=org.freedesktop.DBus.Error.ServiceUnknown reply_serial=\d+`, `string "The name com.example.Missing`))
-		m.await(t, `method return time=\S+ sender=org.freedesktop.DBus -> destination=:\S+ serial=\d+ reply_serial=1`) // the answer to another's Hello
-		m.await(t, `member=NameOwnerChanged`)
-		if strings.Contains(m.text(), "alling back to eavesdropping") {
+		m.Await(t, words(`error time=\S+ sender=org.freedesktop.DBus -> destination=:[\d.]+ error_name=org.freedesktop.DBus.Error.ServiceUnknown reply_serial=\d+`, `string "The name com.example.Missing`))
+		m.Await(t, `method return time=\S+ sender=org.freedesktop.DBus -> destination=:\S+ serial=\d+ reply_serial=1`) // the answer to another's Hello
+		m.Await(t, `member=NameOwnerChanged`)
+		if strings.Contains(m.Text(), "alling back to eavesdropping") {
 			t.Error("it did not become a monitor")
 		}
-		m.interrupt(t)
+		m.Interrupt(t)
 	})
 	t.Run("by eavesdropping", func(t *testing.T) {
 		old := busWithoutMonitors(t, bus)
 		m := start(t, bus, "dbus-monitor", "--address", old)
-		m.await(t, `(?i)falling back to eavesdropping`)
+		m.Await(t, `(?i)falling back to eavesdropping`)
 		// It has added its rules once it sees a signal.
-		m.await(t, "member=NameAcquired")
+		m.Await(t, "member=NameAcquired")
 		awaitOverheard(t, bus, m)
 		traffic(t)
 		seen(t, m)
-		m.interrupt(t)
+		m.Interrupt(t)
 	})
 	t.Run("with rules", func(t *testing.T) {
 		m := start(t, bus, "dbus-monitor", "--session", "type='signal',interface='com.example.I'", "type='error'")
-		m.await(t, "member=NameLost")
+		m.Await(t, "member=NameLost")
 		traffic(t)
-		m.await(t, "error_name=org.freedesktop.DBus.Error.ServiceUnknown")
-		m.await(t, `signal time=.*member=Signal`)
-		if strings.Contains(m.text(), "member=Method") || strings.Contains(m.text(), "member=Hello") {
-			t.Errorf("it saw more than it asked for:\n%s", m.text())
+		m.Await(t, "error_name=org.freedesktop.DBus.Error.ServiceUnknown")
+		m.Await(t, `signal time=.*member=Signal`)
+		if strings.Contains(m.Text(), "member=Method") || strings.Contains(m.Text(), "member=Hello") {
+			t.Errorf("it saw more than it asked for:\n%s", m.Text())
 		}
-		m.interrupt(t)
+		m.Interrupt(t)
 	})
 	t.Run("profile", func(t *testing.T) {
 		m := start(t, bus, "dbus-monitor", "--session", "--profile")
-		m.await(t, "NameLost")
+		m.Await(t, "NameLost")
 		traffic(t)
-		call := m.await(t, `mc\t[\d.]+\t(\d+)\t(:[\d.]+)\tcom.example.Echo\t/a/b\tcom.example.I\tMethod`)
-		m.await(t, `mr\t[\d.]+\t\d+\t:[\d.]+\t`+call[2]+`\t`+call[1])
-		m.await(t, `sig\t[\d.]+\t\d+\t:[\d.]+\t<none>\t/a/b\tcom.example.I\tSignal`)
-		m.await(t, `err\t[\d.]+\t\d+\torg.freedesktop.DBus\t:[\d.]+\t`)
-		m.interrupt(t)
+		call := m.Await(t, `mc\t[\d.]+\t(\d+)\t(:[\d.]+)\tcom.example.Echo\t/a/b\tcom.example.I\tMethod`)
+		m.Await(t, `mr\t[\d.]+\t\d+\t:[\d.]+\t`+call[2]+`\t`+call[1])
+		m.Await(t, `sig\t[\d.]+\t\d+\t:[\d.]+\t<none>\t/a/b\tcom.example.I\tSignal`)
+		m.Await(t, `err\t[\d.]+\t\d+\torg.freedesktop.DBus\t:[\d.]+\t`)
+		m.Interrupt(t)
 	})
 	t.Run("pcap", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "capture")
@@ -151,7 +152,7 @@ func TestDBusMonitor(t *testing.T) {
 		poll(t, "the capture has the signal", func() bool {
 			return capturedMessages(t, file, "com.example.I") == 3 // the call, the signal, the call that is lost
 		})
-		m.interrupt(t)
+		m.Interrupt(t)
 	})
 }
 
@@ -189,31 +190,31 @@ func TestDBusTestTool(t *testing.T) {
 	echo(t, bus, "com.example.Echo")
 	start(t, bus, "dbus-test-tool", "black-hole", "--session", "--name=com.example.Hole")
 	awaitName(t, bus, "com.example.Hole")
-	spam := func(args ...string) result {
+	spam := func(args ...string) program.Result {
 		return run(t, bus, append([]string{"dbus-test-tool", "spam", "--session"}, args...)...)
 	}
 	t.Run("spam and echo", func(t *testing.T) {
-		spam("--dest=com.example.Echo", "--count=5000", "--queue=100", "--string").expect(t, 0, "^$")
+		spam("--dest=com.example.Echo", "--count=5000", "--queue=100", "--string").Expect(t, 0, "^$")
 	})
 	t.Run("spam of bytes", func(t *testing.T) {
-		spam("--dest=com.example.Echo", "--count=1000", "--queue=50", "--bytes", "--seed=1").expect(t, 0, "^$")
+		spam("--dest=com.example.Echo", "--count=1000", "--queue=50", "--bytes", "--seed=1").Expect(t, 0, "^$")
 	})
 	t.Run("spam of empty messages", func(t *testing.T) {
-		spam("--dest=com.example.Echo", "--count=1000", "--queue=1", "--empty").expect(t, 0, "^$")
+		spam("--dest=com.example.Echo", "--count=1000", "--queue=1", "--empty").Expect(t, 0, "^$")
 	})
 	t.Run("large messages", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "payload")
 		if err := os.WriteFile(file, []byte(strings.Repeat("payload ", 1<<20)), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		run(t, bus, "sh", "-c", `dbus-test-tool spam --session --dest=com.example.Echo --count=10 --queue=2 --stdin <"$0"`, file).expect(t, 0)
+		run(t, bus, "sh", "-c", `dbus-test-tool spam --session --dest=com.example.Echo --count=10 --queue=2 --stdin <"$0"`, file).Expect(t, 0)
 	})
 	t.Run("spam into the black hole without replies", func(t *testing.T) {
-		spam("--dest=com.example.Hole", "--count=1000", "--no-reply", "--string").expect(t, 0, "^$")
+		spam("--dest=com.example.Hole", "--count=1000", "--no-reply", "--string").Expect(t, 0, "^$")
 	})
 	t.Run("a black hole does not answer", func(t *testing.T) {
 		run(t, bus, "dbus-send", "--session", "--print-reply", "--reply-timeout=200", "--dest=com.example.Hole", "/", "a.b.C").
-			expect(t, 1, `Error org.freedesktop.DBus.Error.NoReply`)
+			Expect(t, 1, `Error org.freedesktop.DBus.Error.NoReply`)
 	})
 	t.Run("a called service that goes away", func(t *testing.T) {
 		hole := start(t, bus, "dbus-test-tool", "black-hole", "--session", "--name=com.example.Doomed")
@@ -221,7 +222,7 @@ func TestDBusTestTool(t *testing.T) {
 		watch := monitor(t, bus)
 		call := start(t, bus, "dbus-send", "--session", "--print-reply", "--dest=com.example.Doomed", "/", "a.b.C")
 		watch.await(t, "C")
-		hole.interrupt(t)
-		call.await(t, `Error org.freedesktop.DBus.Error.NoReply: Message recipient disconnected from message bus without replying`)
+		hole.Interrupt(t)
+		call.Await(t, `Error org.freedesktop.DBus.Error.NoReply: Message recipient disconnected from message bus without replying`)
 	})
 }

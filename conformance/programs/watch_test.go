@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
@@ -60,14 +61,14 @@ func poll(t *testing.T, what string, condition func() bool) {
 }
 
 // awaitOverheard waits until m prints calls that are not for it.
-func awaitOverheard(t *testing.T, bus *testbus.Bus, m *program) {
+func awaitOverheard(t *testing.T, bus *testbus.Bus, m *program.Process) {
 	t.Helper()
 	c := connect(t, bus)
 	poll(t, "calls are overheard", func() bool {
 		if _, err := c.Call(peer.Call("com.example.Echo", "/", "com.example.Probe", "Probe", "")); err != nil {
 			t.Fatal(err)
 		}
-		return strings.Contains(m.text(), "Probe")
+		return strings.Contains(m.Text(), "Probe")
 	})
 }
 

@@ -32,15 +32,24 @@ func dbusDaemon(kind Kind) (string, error) {
 	return filepath.Join(filepath.Dir(kdbus), "dbus-daemon"), err
 }
 
-// Helper returns the path of the program of this module that starts services for a bus that runs
-// as another user: what dbus-daemon-launch-helper is to dbus-daemon. The first call builds it.
-func Helper(tb testing.TB) string {
-	tb.Helper()
-	path, err := helperProgram()
-	if err != nil {
-		tb.Fatal(err)
+// Build builds what takes the place of dbus-daemon in a container: in a directory, which remove
+// removes, a bus (kdbus, and a link to it named dbus-daemon) and kdbus-launch-helper. If
+// dbus-daemon itself is under test nothing is built and dir is empty.
+func Build() (dir string, remove func(), err error) {
+	if UnderTest() == DBusDaemon {
+		return "", func() {}, nil
 	}
-	return path
+	path, err := kdbusProgram()
+	if err != nil {
+		return "", nil, err
+	}
+	dir = filepath.Dir(path)
+	remove = func() { os.RemoveAll(dir) }
+	if err := build(filepath.Join(dir, "kdbus-launch-helper"), "github.com/kdbus-go/kdbus/cmd/kdbus-launch-helper"); err != nil {
+		remove()
+		return "", nil, err
+	}
+	return dir, remove, nil
 }
 
 var (
@@ -61,15 +70,6 @@ var (
 			return "", err
 		}
 		return path, os.Symlink("kdbus", filepath.Join(dir, "dbus-daemon"))
-	})
-
-	helperProgram = sync.OnceValues(func() (string, error) {
-		dir, err := programs()
-		if err != nil {
-			return "", err
-		}
-		path := filepath.Join(dir, "kdbus-launch-helper")
-		return path, build(path, "github.com/kdbus-go/kdbus/cmd/kdbus-launch-helper")
 	})
 
 	// programs makes the directory for programs, which Main removes.
