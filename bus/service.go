@@ -87,12 +87,13 @@ func (c *Conn) sendToName(name string, build func(owner *Conn) *Message) error {
 	m := build(owner)
 	defer m.Release()
 	m.Src, m.uid = FromBus, busUID
+	if owner == nil {
+		m.via(n)
+	}
 	b.stamp(m)
 	b.attachTime(m, b.monitorWants|dst.wanted())
 	c.showMonitors(owner, m)
-	if owner == nil {
-		m.via(n)
-	} else if b.policy.Send(nil, owner, m, false) != nil {
+	if owner != nil && b.policy.Send(nil, owner, m, false) != nil {
 		return nil
 	}
 	return c.push(dst, m, reported)
@@ -272,7 +273,7 @@ func (c *Conn) admit(m *Message) error {
 
 // discharge undoes what admit has told the service. c.mu is held.
 func (c *Conn) discharge(m *Message) {
-	if c.service != nil && m.Extra != nil && m.Extra.via != nil && m.uid != busUID {
+	if c.service != nil && m.special && m.uid != busUID {
 		c.service.Release(m.uid, m.Size())
 	}
 }
