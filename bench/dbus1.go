@@ -52,6 +52,18 @@ func (dbus1) signal() []byte { return benchSignal() }
 
 func (dbus1) subscription() []byte { return busCall("AddMatch", benchMatch) }
 
+func (dbus1) own() []byte {
+	body := order.AppendUint32(nil, uint32(len(serviceName)))
+	body = append(append(body, serviceName...), 0)
+	for len(body)%4 != 0 {
+		body = append(body, 0)
+	}
+	return newMessage(wire.Header{
+		Type: wire.TypeMethodCall, Path: "/org/freedesktop/DBus", Interface: "org.freedesktop.DBus",
+		Member: "RequestName", Destination: "org.freedesktop.DBus", Signature: "su",
+	}, order.AppendUint32(body, 0))
+}
+
 func (dbus1) number(m []byte, serial uint32) { setSerial(m, serial) }
 
 func (dbus1) answer(reply, call []byte) { setReplySerial(reply, serialOf(call)) }

@@ -51,6 +51,7 @@
 //	machine      {cpu, kernel: text, cpus: number of CPUs we may use}
 //	rounds       how often everything was measured
 //	duration_ns  of one measurement, without its warm-up of a fifth of it
+//	policies     number of policy files that the buses had, dbus-broker excepted; may be absent
 //	buses        list of {name, version, address, native}; all but the name may be absent.
 //	             native: it speaks the native protocol, as far as that had to be found out
 //	rows         list of

@@ -68,6 +68,7 @@ type site struct {
 	duration time.Duration
 	socket   string // of the bus; empty for the floor
 	pid      int    // of the bus; 0 for the floor
+	named    bool   // there is a policy for serviceName
 }
 
 // setupTime is how long the processes of one measurement may take besides measuring.
@@ -86,6 +87,7 @@ func (m measurement) measure(ctx context.Context, s site) (map[string]float64, e
 
 func (s site) start(ctx context.Context, j job, side *os.File) (*worker, error) {
 	j.Socket, j.Duration = s.socket, s.duration
+	j.Named = s.named && (j.Role == "service" || j.Role == "sender")
 	return startWorker(ctx, s.worker, s.cpus, j, side)
 }
 

@@ -278,6 +278,8 @@ func (n *native) subscription() []byte {
 	}, nil)
 }
 
+func (n *native) own() []byte { return frame(0, 0, &abi.NameAcquire{Name: serviceName}, nil) }
+
 // payloadOf returns the payload of a frame with a message that is sent.
 func payloadOf(f []byte) []byte { return f[sentAt+u64(f[sentAt:]):] }
 

@@ -156,7 +156,7 @@ func TestBusThatEndsIsExplained(t *testing.T) {
 	privateTemp(t)
 	// A bus that claims to listen, and then gives up.
 	command := []string{"/bin/sh", "-c", `echo unix:path=/nonexistent >&3; exec 3>&-; echo giving up >&2; exit 7`}
-	s, err := startServer(t.Context(), Kdbus, command, nil)
+	s, err := startServer(t.Context(), Kdbus, command, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ type protocol interface {
 	reply(peer string) ([]byte, error)
 	signal() []byte
 	subscription() []byte
+	// own returns the call of the bus that takes serviceName.
+	own() []byte
 	// number gives a message of ours a serial number, and answer makes a reply the one to a
 	// call that was read.
 	number(m []byte, serial uint32)

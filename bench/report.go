@@ -42,6 +42,7 @@ type Report struct {
 	Machine  Machine       `json:"machine"`
 	Rounds   int           `json:"rounds"`
 	Duration time.Duration `json:"duration_ns"`
+	Policies int           `json:"policies,omitempty"` // policy files that buses were started with
 	// Buses are the names of the columns, ours first if it is there.
 	Buses []Bus `json:"buses"`
 	Rows  []Row `json:"rows"`
@@ -185,7 +186,11 @@ func (r *Report) WriteTable(w io.Writer) error {
 		fmt.Fprintln(t, strings.Join(r.line(&row, c), "\t")+"\t")
 	}
 	t.Flush()
-	fmt.Fprintf(&out, "%s\nMedians of %d rounds of %v.%s\n\n", r.Machine, r.Rounds, r.Duration, r.versions())
+	policies := ""
+	if r.Policies > 0 {
+		policies = fmt.Sprintf(" With the policy of system buses and %d policy files, dbus-broker excepted.", r.Policies)
+	}
+	fmt.Fprintf(&out, "%s\nMedians of %d rounds of %v.%s%s\n\n", r.Machine, r.Rounds, r.Duration, policies, r.versions())
 	for line := range strings.Lines(table.String()) {
 		// The first column needs no gap before it, nor the last one blanks behind it.
 		fmt.Fprintln(&out, strings.TrimRight(line[cellGap:], " \n"))

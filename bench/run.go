@@ -29,6 +29,9 @@ type Options struct {
 	Duration time.Duration
 	// Connections are the numbers of idle connections that memory is measured with.
 	Connections []int
+	// Policies is how many policy files buses are started with; 0: they allow everything. It is not
+	// for Address.
+	Policies int
 	// CPU is the one that pinned measurements use, or -1 for the last we may use.
 	CPU int
 
@@ -49,6 +52,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("the number of rounds is %d; it must be at least 1", o.Rounds)
 	case o.Duration < time.Millisecond || o.Duration > 10*time.Minute:
 		return fmt.Errorf("the duration of a measurement is %v; it must be from 1ms to 10m", o.Duration)
+	case o.Policies < 0 || o.Policies > 0 && len(o.Start) == 0:
+		return fmt.Errorf("the number of policy files is %d; it must be at least 1, and is for buses that are started", o.Policies)
 	case len(o.Connections) == 0 || slices.Min(o.Connections) < 1:
 		return fmt.Errorf("the numbers of idle connections are %v; give at least one, all of at least 1", o.Connections)
 	}
@@ -83,7 +88,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := raiseFileLimit(slices.Max(o.Connections) + 64); err != nil {
 		return nil, err
 	}
-	r.report = &Report{Machine: thisMachine(), Rounds: o.Rounds, Duration: o.Duration}
+	r.report = &Report{Machine: thisMachine(), Rounds: o.Rounds, Duration: o.Duration, Policies: o.Policies}
 	if err := r.findBuses(ctx, measurements); err != nil {
 		return nil, err
 	}
@@ -203,12 +208,12 @@ func (r *run) once(ctx context.Context, m measurement, name string) (map[string]
 			return values, errors.Join(err, restore())
 		}
 	default:
-		server, err := startServer(ctx, name, r.Kdbus, s.cpus)
+		server, err := startServer(ctx, name, r.Kdbus, r.Policies, s.cpus)
 		if err != nil {
 			return nil, err
 		}
 		defer server.stop()
-		s.socket, s.pid = server.socket, server.pid
+		s.socket, s.pid, s.named = server.socket, server.pid, r.Policies > 0 && name != DBusBroker
 		values, err := m.measure(ctx, s)
 		if err != nil && ctx.Err() == nil {
 			err = server.explain(err)

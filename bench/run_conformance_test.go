@@ -53,7 +53,7 @@ func TestRunningBusIsMeasuredAndItsAffinityRestored(t *testing.T) {
 	for _, kind := range []string{DBusDaemon, DBusBroker} {
 		t.Run(kind, func(t *testing.T) {
 			privateTemp(t)
-			server, err := startServer(t.Context(), kind, nil, nil)
+			server, err := startServer(t.Context(), kind, nil, 0, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -37,9 +37,9 @@ type server struct {
 	release func()
 }
 
-// startServer starts a bus with an affinity, in a directory of its own, and returns when
-// it listens.
-func startServer(ctx context.Context, kind string, kdbus []string, cpus *unix.CPUSet) (*server, error) {
+// startServer starts a bus with an affinity and a number of policy files, in a directory of its own, and
+// returns when it listens.
+func startServer(ctx context.Context, kind string, kdbus []string, policies int, cpus *unix.CPUSet) (*server, error) {
 	dir, err := os.MkdirTemp("", "kdbus-bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for %s: %w", kind, err)
@@ -47,10 +47,9 @@ func startServer(ctx context.Context, kind string, kdbus []string, cpus *unix.CP
 	s := &server{dir: dir, socket: filepath.Join(dir, "bus")}
 	switch kind {
 	case Kdbus:
-		at := address.UnixPath(s.socket).String()
-		err = s.startPrinting(ctx, cpus, append(kdbus[:len(kdbus):len(kdbus)], "--address", at, "--print-address=3"))
+		err = s.startKdbus(ctx, cpus, kdbus, policies)
 	case DBusDaemon:
-		err = s.startDaemon(ctx, cpus)
+		err = s.startDaemon(ctx, cpus, policies)
 	case DBusBroker:
 		err = s.startBroker(ctx, cpus)
 	default:
@@ -166,6 +165,13 @@ func (s *server) stop() {
 	_ = os.RemoveAll(s.dir)
 }
 
+// everythingAllowed is the policy of a session bus.
+const everythingAllowed = `<policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>`
+
 // daemonConfig is how a session bus is configured on Debian: everybody may do
 // everything, and the limits are far away.
 const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -174,11 +180,7 @@ const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus 
   <type>session</type>
   <listen>%s</listen>
   <auth>EXTERNAL</auth>
-  <policy context="default">
-    <allow send_destination="*" eavesdrop="true"/>
-    <allow eavesdrop="true"/>
-    <allow own="*"/>
-  </policy>
+  %s
   <limit name="max_incoming_bytes">1000000000</limit>
   <limit name="max_outgoing_bytes">1000000000</limit>
   <limit name="max_message_size">1000000000</limit>
@@ -195,16 +197,43 @@ const daemonConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus 
 </busconfig>
 `
 
+// startKdbus starts our bus: without policies it needs no configuration.
+func (s *server) startKdbus(ctx context.Context, cpus *unix.CPUSet, command []string, policies int) error {
+	command = append(command[:len(command):len(command)], "--address", address.UnixPath(s.socket).String(), "--print-address=3")
+	if policies > 0 {
+		config, err := s.writeConfig(policies)
+		if err != nil {
+			return err
+		}
+		command = append(command, "--config-file="+config)
+	}
+	return s.startPrinting(ctx, cpus, command)
+}
+
+// writeConfig writes a configuration of dbus-daemon and returns its path.
+func (s *server) writeConfig(policies int) (path string, err error) {
+	rules := everythingAllowed
+	if policies > 0 {
+		if rules, err = writePolicies(s.dir, policies); err != nil {
+			return "", err
+		}
+	}
+	path = filepath.Join(s.dir, "bus.conf")
+	if err := os.WriteFile(path, fmt.Appendf(nil, daemonConfig, address.UnixPath(s.socket), rules), 0o600); err != nil {
+		return "", fmt.Errorf("write its configuration: %w", err)
+	}
+	return path, nil
+}
+
 // startDaemon starts dbus-daemon.
-func (s *server) startDaemon(ctx context.Context, cpus *unix.CPUSet) error {
+func (s *server) startDaemon(ctx context.Context, cpus *unix.CPUSet, policies int) error {
 	program, err := findServer(DBusDaemon)
 	if err != nil {
 		return err
 	}
-	config := filepath.Join(s.dir, "bus.conf")
-	text := fmt.Sprintf(daemonConfig, address.UnixPath(s.socket))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return fmt.Errorf("write its configuration: %w", err)
+	config, err := s.writeConfig(policies)
+	if err != nil {
+		return err
 	}
 	return s.startPrinting(ctx, cpus, []string{program, "--config-file=" + config, "--nofork", "--nopidfile", "--print-address=3"})
 }

@@ -30,6 +30,8 @@ type job struct {
 	Count    int // calls in flight, receivers, or connections
 	// Native is to speak the native protocol, and Memfd to pass on payload in a memfd.
 	Native, Memfd bool
+	// Named is to own serviceName, as there is a policy that says who may call that.
+	Named bool
 }
 
 // begin tells a worker that all others are ready.
@@ -137,10 +139,18 @@ func (j job) attach() (*client, error) {
 		return newClient(sideFD, bufferSize, j.protocol()), nil
 	}
 	c, err := connect(j.Socket, bufferSize, j.protocol())
-	if err == nil && j.Memfd {
+	if err != nil {
+		return nil, err
+	}
+	if j.Named {
+		if _, err := c.call(c.protocol.own()); err != nil {
+			return nil, fmt.Errorf("own %s: %w", serviceName, err)
+		}
+	}
+	if j.Memfd {
 		c.passing = newPassing()
 	}
-	return c, err
+	return c, nil
 }
 
 // Buffers that hold some hundred small messages, so that a client that is behind

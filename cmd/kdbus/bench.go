@@ -58,6 +58,7 @@ only of a bus that had fewer connections so far.`,
 		Example: `  kdbus bench                                     # the session bus
   kdbus bench --address unix:path=/run/bus --only roundtrip,inflight
   kdbus bench --compare                           # with dbus-daemon and dbus-broker
+  kdbus bench --compare --policies 300            # with the policy of a large system bus
   kdbus bench --compare --against= --json         # this bus alone, started for it`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,6 +77,7 @@ only of a bus that had fewer connections so far.`,
 	flags.IntVar(&options.Rounds, "rounds", 5, "measure everything `N` times")
 	flags.DurationVar(&options.Duration, "duration", 500*time.Millisecond, "how much `TIME` one measurement takes")
 	flags.IntSliceVar(&options.Connections, "connections", []int{1000, 5000}, "measure memory with these `NUMBERS` of idle connections")
+	flags.IntVar(&options.Policies, "policies", 0, "start buses with the policy of system buses and `N` policy files of packages, dbus-broker excepted")
 	flags.IntVar(&options.CPU, "cpu", -1, "`NUMBER` of the one CPU to measure on; -1: the last")
 	flags.BoolVar(&options.json, "json", false, "print JSON, as the documentation of package bench describes it")
 	cmd.AddCommand(&cobra.Command{
@@ -98,6 +100,9 @@ func (o *benchOptions) complete(cmd *cobra.Command) error {
 	o.Worker = []string{bench.Self, "bench", "worker"}
 	o.Kdbus = []string{bench.Self, "daemon"}
 	if !o.compare {
+		if o.Policies > 0 {
+			return fmt.Errorf("--policies is only for --compare")
+		}
 		if cmd.Flags().Changed("against") {
 			return fmt.Errorf("--against is only for --compare")
 		}
