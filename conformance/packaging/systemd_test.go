@@ -41,6 +41,7 @@ tr '\0' ' ' </proc/$bus/cmdline
 echo
 stat -c 'user: %U' /proc/$bus
 grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/$bus/status
+until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
 busctl list --no-pager --acquired
 
 : services are started by systemd
@@ -59,8 +60,7 @@ systemctl reload dbus.service
 
 : what is denied is in the journal
 ! setpriv --reuid=nobody --regid=nogroup --clear-groups busctl call org.freedesktop.DBus / org.freedesktop.DBus UpdateActivationEnvironment 'a{ss}' 0
-sleep 1
-journalctl --flush
+until journalctl --no-pager -b -u kdbus.service -o cat -g 'Rejected send' >/dev/null; do sleep 0.1; done
 journalctl --no-pager -b -u kdbus.service -o cat
 ! journalctl --no-pager -b -u kdbus.service -o cat -g 'Rejected send' | kdbus policy explain -
 
@@ -68,9 +68,16 @@ journalctl --no-pager -b -u kdbus.service -o cat
 systemctl start user@0.service
 export XDG_RUNTIME_DIR=/run/user/0
 echo "user unit: $(systemctl --user show -P Id dbus.service)"
+until busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
 busctl --user list --no-pager --acquired
 echo "user unit: $(systemctl --user is-active dbus.service)"
 systemctl --user reload dbus.service
+
+: the way back
+systemctl disable kdbus.service
+systemctl --global disable kdbus.service
+systemctl daemon-reload
+echo "after a reboot: $(systemctl show -P FragmentPath dbus.service)"
 echo finished
 `
 
@@ -114,5 +121,6 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`reloaded the configuration`, `kdbus call: .*/etc/dbus-1/system-local\.conf:1: <deny>: the attribute nonsense is unknown`, `reloaded the configuration`,
 		`Rejected send message, 3 matched rules; .* member="UpdateActivationEnvironment"`,
 		`^denied: type=method_call, sender=.* member=UpdateActivationEnvironment`, `system\.conf:[0-9]+: <deny send_destination="org\.freedesktop\.DBus"`,
-		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`, `^finished$`)
+		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`,
+		`^after a reboot: /lib/systemd/system/dbus\.service$`, `^finished$`)
 }
