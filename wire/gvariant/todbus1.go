@@ -162,6 +162,9 @@ func (c *toDBus1) array(n, begin, end, depth int) bool {
 	if len(c.dst)-first > wire.MaxArraySize {
 		return c.fail(begin, "an array is longer than 64 MiB in version 1")
 	}
+	if len(c.dst)-c.begin > wire.MaxMessageSize {
+		return c.fail(begin, tooLong)
+	}
 	c.to.PutUint32(c.dst[length:], uint32(len(c.dst)-first))
 	return true
 }
