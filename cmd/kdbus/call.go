@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,11 +33,11 @@ type callOptions struct {
 	json                           *jsontext.Mode
 	quiet, verbose                 bool
 	expectReply, autoStart, mayAsk boolean
-	timeout                        duration
+	timeout                        *duration
 }
 
 func newCallCommand() *cobra.Command {
-	options := callOptions{timeout: duration(defaultTimeout)}
+	var options callOptions
 	cmd := &cobra.Command{
 		Use:   "call [flags] SERVICE OBJECT INTERFACE METHOD [SIGNATURE [VALUE...]]",
 		Short: "Call a method",
@@ -51,10 +52,10 @@ here; as a tree with --verbose; or as JSON.
 	}
 	options.bus = addBusFlags(cmd)
 	options.json = jsonFlags(cmd)
+	options.timeout = timeoutFlag(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&options.quiet, "quiet", "q", false, "do not print the answer")
 	flags.BoolVar(&options.verbose, "verbose", false, "print the answer as a tree")
-	flags.Var(&options.timeout, "timeout", "how long to wait: 5s, 500ms, 2min; without unit seconds")
 	boolVar(cmd, &options.expectReply, "expect-reply", true, "wait for an answer")
 	boolVar(cmd, &options.autoStart, "auto-start", true, "start the service if it is not there")
 	boolVar(cmd, &options.mayAsk, "allow-interactive-authorization", true, "let the service ask the user for permission")
@@ -94,7 +95,7 @@ func runCall(cmd *cobra.Command, args []string, o *callOptions) error {
 	defer cancel()
 	reply, err := object.CallRaw(ctx, method, body)
 	if err != nil {
-		return callFailed(err, args[0], o.timeout)
+		return callFailed(err, args[0], *o.timeout)
 	}
 	if o.quiet {
 		return nil
@@ -113,10 +114,10 @@ func parseBody(args []string) (kdbus.Body, error) {
 // callFailed says why there is no answer.
 func callFailed(err error, service string, timeout duration) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		if timeout == 0 {
-			timeout = duration(defaultTimeout)
-		}
-		return fmt.Errorf("the call failed: %s did not answer within %s; --timeout gives it longer", service, timeout.String())
+		return fmt.Errorf("the call failed: %s did not answer within %v; --timeout gives it longer", service, timeout.effective())
+	}
+	if errors.Is(err, kdbus.ErrNoReply) && errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("the call failed: %s has left the bus without answering", service)
 	}
 	return fmt.Errorf("the call failed: %w", plain(err))
 }
@@ -152,6 +153,13 @@ const defaultTimeout = 25 * time.Second
 
 // duration is a span of time as a flag's value: seconds, or as time spans of systemd.time(7).
 type duration time.Duration
+
+// timeoutFlag adds --timeout.
+func timeoutFlag(cmd *cobra.Command) *duration {
+	d := duration(defaultTimeout)
+	cmd.Flags().Var(&d, "timeout", "how long to wait for each answer: 5s, 500ms, 2min")
+	return &d
+}
 
 // Set is pflag.Value's.
 func (d *duration) Set(s string) error {
@@ -208,11 +216,16 @@ const forEver duration = 1<<63 - 1
 // bound returns a context that ends when the time is over: if that is 0, after defaultTimeout, as with
 // busctl.
 func (d duration) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	switch d {
-	case forEver:
+	if d == forEver {
 		return context.WithCancel(ctx)
-	case 0:
-		d = duration(defaultTimeout)
 	}
-	return context.WithTimeout(ctx, time.Duration(d))
+	return context.WithTimeout(ctx, d.effective())
+}
+
+// effective is the time that is waited if there is an end to it.
+func (d duration) effective() time.Duration {
+	if d == 0 {
+		return defaultTimeout
+	}
+	return time.Duration(d)
 }

@@ -74,10 +74,10 @@ func completeMember(kind memberKind) func(*cobra.Command, []string, string) ([]s
 		}
 		defer end()
 		if len(args) == 1 {
-			paths, _ := objectPaths(ctx, conn, args[0])
+			paths, _ := objectPaths(ctx, conn, args[0], 0)
 			return having(paths, word), directive
 		}
-		node, _, err := introspect(ctx, conn, args[0], args[1])
+		node, _, err := introspect(ctx, conn, args[0], args[1], 0)
 		if err != nil {
 			return nil, directive
 		}

@@ -139,6 +139,8 @@ func (b *busFlags) dial(ctx context.Context, d kdbus.Dialer) (*kdbus.Conn, error
 		}
 	}
 	var failures []error
+	ctx, cancel := context.WithTimeout(ctx, defaultTimeout)
+	defer cancel()
 	for _, a := range list {
 		conn, err := d.Dial(ctx, a.String())
 		if err == nil {
@@ -155,6 +157,8 @@ func noBus(a address.Address, from string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no bus at %s%s: nothing listens there; %s", a, from, advice)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no bus at %s%s: whoever listens there says nothing; restart it or name another one with --address", a, from)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("no access to the bus at %s%s: %w; ask its owner, or name another one with --address", a, from, cause(err))
 	}

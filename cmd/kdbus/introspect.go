@@ -35,6 +35,7 @@ tells of changes), writable, deprecated, no-reply, privileged.`,
 	mode := jsonFlags(cmd)
 	xml := cmd.Flags().Bool("xml-interface", false, "print the XML that the object describes itself with")
 	noLegend := cmd.Flags().Bool("no-legend", false, "do not print the heads of columns")
+	timeout := timeoutFlag(cmd)
 	print := pagerFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		service, object := args[0], args[1]
@@ -46,7 +47,7 @@ tells of changes), writable, deprecated, no-reply, privileged.`,
 			return err
 		}
 		defer conn.Close()
-		node, text, err := introspect(cmd.Context(), conn, service, object)
+		node, text, err := introspect(cmd.Context(), conn, service, object, *timeout)
 		if err != nil {
 			return err
 		}
@@ -57,7 +58,7 @@ tells of changes), writable, deprecated, no-reply, privileged.`,
 		if len(args) == 3 {
 			only = args[2]
 		}
-		t, found := memberTable(cmd.Context(), conn.Object(service, kdbus.ObjectPath(object)), node, only)
+		t, found := memberTable(cmd.Context(), conn.Object(service, kdbus.ObjectPath(object)), node, only, *timeout)
 		if !found { // which is no failure to busctl
 			fmt.Fprintf(cmd.ErrOrStderr(), "The object %s of %s has no interface %s.\n", object, service, only)
 		}
@@ -70,7 +71,7 @@ tells of changes), writable, deprecated, no-reply, privileged.`,
 }
 
 // memberTable makes the table of an object's members, or those of one interface, if it has that.
-func memberTable(ctx context.Context, object kdbus.Object, node *introspection.Node, only string) (t *table.Table, found bool) {
+func memberTable(ctx context.Context, object kdbus.Object, node *introspection.Node, only string, timeout duration) (t *table.Table, found bool) {
 	t = &table.Table{Columns: []table.Column{{Title: "NAME"}, {Title: "TYPE"}, {Title: "SIGNATURE"}, {Title: "RESULT/VALUE"}, {Title: "FLAGS"}}}
 	interfaces := slices.Clone(node.Interfaces)
 	slices.SortFunc(interfaces, func(a, b introspection.Interface) int { return strings.Compare(a.Name, b.Name) })
@@ -87,12 +88,12 @@ func memberTable(ctx context.Context, object kdbus.Object, node *introspection.N
 		} else {
 			t.Hidden = append(t.Hidden, row) // as busctl does
 		}
-		t.Rows = append(t.Rows, memberRows(ctx, object, &iface)...)
+		t.Rows = append(t.Rows, memberRows(ctx, object, &iface, timeout)...)
 	}
 	return t, found || only == ""
 }
 
-func memberRows(ctx context.Context, object kdbus.Object, iface *introspection.Interface) (rows [][]table.Cell) {
+func memberRows(ctx context.Context, object kdbus.Object, iface *introspection.Interface, timeout duration) (rows [][]table.Cell) {
 	row := func(name, kind, signature, result string, flags []string) []table.Cell {
 		return []table.Cell{table.Text("." + name), table.Text(kind), table.Text(signature), table.Text(result), table.Text(strings.Join(flags, " "))}
 	}
@@ -108,7 +109,7 @@ func memberRows(ctx context.Context, object kdbus.Object, iface *introspection.I
 	some = nil
 	var known map[string]string
 	if slices.ContainsFunc(iface.Properties, func(p introspection.Property) bool { return p.Readable() }) {
-		known = propertyValues(ctx, object, iface.Name)
+		known = propertyValues(ctx, object, iface.Name, timeout)
 	}
 	for _, p := range iface.Properties {
 		some = append(some, row(p.Name, "property", p.Type, known[p.Name], p.Flags(iface)))
@@ -124,7 +125,9 @@ func memberRows(ctx context.Context, object kdbus.Object, iface *introspection.I
 
 // propertyValues returns the values of the properties of an interface, in one line each. Those of a
 // service that does not answer are unknown.
-func propertyValues(ctx context.Context, object kdbus.Object, iface string) map[string]string {
+func propertyValues(ctx context.Context, object kdbus.Object, iface string, timeout duration) map[string]string {
+	ctx, cancel := timeout.bound(ctx)
+	defer cancel()
 	known := make(map[string]string)
 	reply, err := object.Call(ctx, "org.freedesktop.DBus.Properties.GetAll", iface)
 	if err != nil || reply.Signature() != "a{sv}" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,8 +28,7 @@ set-property; as trees with --verbose; or as JSON.`,
 	bus := addBusFlags(cmd)
 	mode := jsonFlags(cmd)
 	verbose := cmd.Flags().Bool("verbose", false, "print the values as trees")
-	timeout := duration(defaultTimeout)
-	cmd.Flags().Var(&timeout, "timeout", "how long to wait for each: 5s, 500ms, 2min")
+	timeout := timeoutFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkTarget(args[0], args[1]); err != nil {
 			return err
@@ -47,7 +47,7 @@ set-property; as trees with --verbose; or as JSON.`,
 			reply, err := object.Call(ctx, propertiesInterface+".Get", args[2], property)
 			cancel()
 			if err != nil {
-				return fmt.Errorf("cannot get the property %s of %s: %w", property, args[2], plain(err))
+				return fmt.Errorf("cannot get the property %s of %s: %w", property, args[2], late(err, *timeout))
 			}
 			if reply.Signature() != "v" {
 				return fmt.Errorf("cannot get the property %s of %s: the answer has the signature %q", property, args[2], reply.Signature())
@@ -59,6 +59,14 @@ set-property; as trees with --verbose; or as JSON.`,
 		return nil
 	}
 	return cmd
+}
+
+// late is plain, and says what to do if there was no answer in time.
+func late(err error, timeout duration) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("it did not answer within %v; --timeout gives it longer", timeout.effective())
+	}
+	return plain(err)
 }
 
 // printProperty prints what is in the variant that a message holds.
@@ -133,8 +141,7 @@ func newSetPropertyCommand() *cobra.Command {
 		ValidArgsFunction: completeMember(kindWritable),
 	}
 	bus := addBusFlags(cmd)
-	timeout := duration(defaultTimeout)
-	cmd.Flags().Var(&timeout, "timeout", "how long to wait: 5s, 500ms, 2min; without unit seconds")
+	timeout := timeoutFlag(cmd)
 	var mayAsk boolean
 	boolVar(cmd, &mayAsk, "allow-interactive-authorization", false, "let the service ask the user for permission")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -157,7 +164,7 @@ func newSetPropertyCommand() *cobra.Command {
 		ctx, cancel := timeout.bound(cmd.Context())
 		defer cancel()
 		if _, err := object.CallRaw(ctx, propertiesInterface+".Set", body); err != nil {
-			return fmt.Errorf("cannot set the property %s of %s: %w", args[3], args[2], plain(err))
+			return fmt.Errorf("cannot set the property %s of %s: %w", args[3], args[2], late(err, *timeout))
 		}
 		return nil
 	}

@@ -32,6 +32,10 @@ func (*player) Fail(text string) error {
 	return kdbus.NewError("com.example.Error.Bad", "%s", text)
 }
 func (*player) Wait(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func (*player) Leave() error {
+	os.Exit(0)
+	return nil
+}
 func (*player) Write(f *os.File, text string) error {
 	defer f.Close()
 	_, err := f.WriteString(text)

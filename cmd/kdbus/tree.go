@@ -30,6 +30,7 @@ all services that have a well-known name. Objects tell by themselves what is bel
 	bus := addBusFlags(cmd)
 	mode := jsonFlags(cmd)
 	flat := cmd.Flags().Bool("list", false, "print a list of paths instead of a tree")
+	timeout := timeoutFlag(cmd)
 	print := pagerFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, services []string) error {
 		ctx := cmd.Context()
@@ -57,7 +58,7 @@ all services that have a well-known name. Objects tell by themselves what is bel
 			if *mode != jsontext.Off && slices.Index(services, service) < i {
 				continue // a key is there once
 			}
-			paths, err := objectPaths(ctx, conn, service)
+			paths, err := objectPaths(ctx, conn, service, *timeout)
 			if err != nil {
 				failures = append(failures, err)
 			}
@@ -106,7 +107,7 @@ func wellKnownNames(ctx context.Context, conn *kdbus.Conn) ([]string, error) {
 const maxObjects = 100_000
 
 // objectPaths returns the paths of all objects of a service, sorted, with those on the way to them.
-func objectPaths(ctx context.Context, conn *kdbus.Conn, service string) ([]string, error) {
+func objectPaths(ctx context.Context, conn *kdbus.Conn, service string, timeout duration) ([]string, error) {
 	if err := wire.CheckBusName(service); err != nil {
 		return nil, fmt.Errorf("%q is no bus name: %w", service, err)
 	}
@@ -115,7 +116,7 @@ func objectPaths(ctx context.Context, conn *kdbus.Conn, service string) ([]strin
 	for todo := []string{"/"}; len(todo) > 0; {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		node, _, err := introspect(ctx, conn, service, at)
+		node, _, err := introspect(ctx, conn, service, at, timeout)
 		if err != nil {
 			failures = append(failures, err)
 			if at == "/" {
@@ -150,11 +151,13 @@ func sortedPaths(known map[string]bool) []string {
 	return all
 }
 
-// introspect returns the description of an object, parsed and as it came.
-func introspect(ctx context.Context, conn *kdbus.Conn, service, at string) (*introspection.Node, string, error) {
+// introspect returns the description of an object, parsed and as it came, if it comes in time.
+func introspect(ctx context.Context, conn *kdbus.Conn, service, at string, timeout duration) (*introspection.Node, string, error) {
+	ctx, cancel := timeout.bound(ctx)
+	defer cancel()
 	text, err := kdbus.Call[string](ctx, conn.Object(service, kdbus.ObjectPath(at)), "org.freedesktop.DBus.Introspectable.Introspect")
 	if err != nil {
-		return nil, "", fmt.Errorf("cannot introspect the object %s of %s: %w", at, service, plain(err))
+		return nil, "", fmt.Errorf("cannot introspect the object %s of %s: %w", at, service, late(err, timeout))
 	}
 	node, err := introspection.Parse(text)
 	if err != nil {
