@@ -116,7 +116,7 @@ func runs(argument string) bool {
 func TestServicesWithTheSameCommandFailTogether(t *testing.T) {
 	// The first one to fail does so when it is told to.
 	b := newBus(t, options{services: map[string]string{}})
-	fifo := b.fifo("go")
+	fifo, trigger := b.fifo("go")
 	exec := "/bin/sh -c 'read x < " + fifo + "; exit 7'"
 	b.put(nameA, exec)
 	b.put(nameB, exec)
@@ -126,7 +126,7 @@ func TestServicesWithTheSameCommandFailTogether(t *testing.T) {
 	}
 	one, two := c.send(c.start(nameA)), c.send(c.start(nameB))
 	c.sync()
-	b.write(fifo, "\n\n")
+	trigger.WriteString("\n\n") // a line for each
 	exits := " exited with status 7"
 	a, z := describe(c.await(one)), describe(c.await(two))
 	if !strings.HasSuffix(a, exits) || a != z {

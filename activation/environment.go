@@ -61,7 +61,7 @@ func (a *Activation) SetEnvironment(vars map[string]string) error {
 	maps.Copy(a.environment, vars)
 	a.mu.Unlock()
 	if a.config.Systemd {
-		return a.tellSystemd(vars)
+		return a.toSystemd(setEnvironment(vars))
 	}
 	return nil
 }

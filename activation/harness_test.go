@@ -47,9 +47,9 @@ var roles = map[string]func(args []string) error{
 	"crash": func([]string) error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
 	// connects and never takes its name
 	"idle": func([]string) error {
-		_, err := connectStarter()
+		conn, err := connectStarter()
 		if err == nil {
-			select {}
+			<-conn.Context().Done()
 		}
 		return err
 	},
@@ -245,20 +245,17 @@ func (b *testBus) process(c *client, name string) (environment []string, facts m
 	return environment, facts
 }
 
-// fifo makes a named pipe.
-func (b *testBus) fifo(name string) string {
+// fifo makes a named pipe, and opens it for reading and writing.
+func (b *testBus) fifo(name string) (path string, f *os.File) {
 	b.Helper()
-	path := filepath.Join(b.dir, name)
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
+	path = filepath.Join(b.dir, name)
+	err := syscall.Mkfifo(path, 0o600)
+	if err == nil {
+		f, err = os.OpenFile(path, os.O_RDWR, 0)
+	}
+	if err != nil {
 		b.Fatal(err)
 	}
-	return path
-}
-
-// write writes to a named pipe, as soon as somebody reads.
-func (b *testBus) write(path, text string) {
-	b.Helper()
-	if err := os.WriteFile(path, []byte(text), 0); err != nil {
-		b.Fatal(err)
-	}
+	b.Cleanup(func() { f.Close() })
+	return path, f
 }

@@ -33,6 +33,8 @@ type start struct {
 	process *process           // nil if none was executed
 	over    bool               // it has succeeded, or
 	failed  bool               // it is failing
+
+	prompted bool // Prompt has made it, and it has not been logged
 }
 
 // Wake implements bus.Receiver: something waits.
@@ -74,16 +76,30 @@ func (s *service) Started() {
 	}
 }
 
+// Prompt implements bus.Service: if the service is at rest and started by systemd, that is asked now.
+func (s *service) Prompt() (name string, build func(owner *bus.Conn) *bus.Message) {
+	a := s.activation
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.config.Systemd || s.start != nil || a.closed || s.file == nil || s.file.SystemdService == "" || s.name == systemdName {
+		return "", nil
+	}
+	s.newStart().prompted = true
+	return systemdName, requestUnit(s.file.SystemdService)
+}
+
 // begin starts the service if it is at rest and something waits for it.
 func (s *service) begin() {
 	for {
-		st := s.tryBegin()
+		st, prompted := s.tryBegin()
 		if st == nil {
 			return
 		}
 		if n, first := s.conn.Waiting(); n > 0 {
 			s.activation.logStart(s, st.file, first)
-			go st.run()
+			if !prompted {
+				go st.run()
+			}
 			return
 		}
 		// Who waited has what it wanted. Somebody else may have come since, and thought that a start
@@ -95,16 +111,27 @@ func (s *service) begin() {
 	}
 }
 
-// tryBegin makes a start, unless there is one.
-func (s *service) tryBegin() *start {
+// tryBegin makes a start, unless there is one, or returns that which Prompt has made just now.
+func (s *service) tryBegin() (st *start, prompted bool) {
 	a := s.activation
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.start != nil || a.closed {
-		return nil
+	switch {
+	case a.closed:
+		return nil, false
+	case s.start == nil:
+		return s.newStart(), false
+	case s.start.prompted:
+		s.start.prompted = false
+		return s.start, true
 	}
+	return nil, false
+}
+
+// newStart makes a start. Activation.mu is held.
+func (s *service) newStart() *start {
 	st := &start{service: s, file: s.file}
-	timeout := a.settings.Timeout
+	timeout := s.activation.settings.Timeout
 	st.timer = time.AfterFunc(timeout, func() { st.timedOut(timeout) })
 	s.start = st
 	return st

@@ -20,7 +20,7 @@ func (st *start) run() {
 	}
 	var err error
 	if a.config.Systemd && file.SystemdService != "" {
-		err = a.requestUnit(file.SystemdService)
+		err = a.toSystemd(requestUnit(file.SystemdService))
 	} else {
 		err = st.execute(file)
 	}

@@ -22,44 +22,47 @@ const (
 	busPath = "/org/freedesktop/DBus"
 )
 
-// requestUnit asks systemd to start a unit. The error is an [Error].
-func (a *Activation) requestUnit(unit string) error {
-	return a.toSystemd(func(*bus.Conn) wire.Header {
-		return wire.Header{Type: wire.TypeSignal, Flags: wire.NoReplyExpected, Path: busPath,
-			Interface: systemdActivator, Member: "ActivationRequest", Destination: systemdName}
-	}, unit)
+// requestUnit makes the signal that asks systemd to start a unit.
+func requestUnit(unit string) func(owner *bus.Conn) *bus.Message {
+	return func(*bus.Conn) *bus.Message {
+		return message(wire.Header{
+			Type: wire.TypeSignal, Path: busPath, Interface: systemdActivator, Member: "ActivationRequest", Destination: systemdName,
+		}, unit)
+	}
 }
 
-// tellSystemd sets variables in systemd's environment. The error is an [Error].
-func (a *Activation) tellSystemd(vars map[string]string) error {
-	return a.toSystemd(func(owner *bus.Conn) wire.Header {
-		h := wire.Header{Type: wire.TypeMethodCall, Flags: wire.NoReplyExpected, Path: systemdPath,
-			Interface: systemdManager, Member: "SetEnvironment", Destination: systemdName}
+// setEnvironment makes the call that sets variables in systemd's environment.
+func setEnvironment(vars map[string]string) func(owner *bus.Conn) *bus.Message {
+	return func(owner *bus.Conn) *bus.Message {
+		destination := systemdName
 		if owner != nil {
-			h.Destination = owner.UniqueName()
+			destination = owner.UniqueName()
 		}
-		return h
-	}, pairs(vars))
+		return message(wire.Header{
+			Type: wire.TypeMethodCall, Path: systemdPath, Interface: systemdManager, Member: "SetEnvironment", Destination: destination,
+		}, pairs(vars))
+	}
 }
 
-// toSystemd sends a message of the bus to systemd, when it comes if it is not there.
-func (a *Activation) toSystemd(header func(owner *bus.Conn) wire.Header, args ...any) error {
+// message makes a message of the bus, which nobody is to answer.
+func message(h wire.Header, args ...any) *bus.Message {
 	body, signature, err := wire.AppendBody(nil, wire.LittleEndian, args...)
 	if err != nil {
-		return failure(spawnFailed, "InvalidArgs", "%v", err)
+		panic(err) // texts that came from a message, or were found to be UTF-8 without NUL
 	}
-	err = a.config.Endpoint.Bus().SendToName(systemdName, func(owner *bus.Conn) *bus.Message {
-		h := header(owner)
-		h.Order, h.Serial, h.Sender = wire.LittleEndian, busSerial, busName
-		h.Signature, h.BodySize = string(signature), uint32(len(body))
-		return &bus.Message{
-			Has:     bus.PartDBus1,
-			Dst:     bus.ToName,
-			Cookie:  uint64(busSerial),
-			Payload: [][]byte{append(h.Append(nil), body...)},
-		}
-	})
-	if err != nil {
+	h.Order, h.Flags, h.Serial, h.Sender = wire.LittleEndian, wire.NoReplyExpected, busSerial, busName
+	h.Signature, h.BodySize = string(signature), uint32(len(body))
+	return &bus.Message{
+		Has:     bus.PartDBus1,
+		Dst:     bus.ToName,
+		Cookie:  uint64(busSerial),
+		Payload: [][]byte{append(h.Append(nil), body...)},
+	}
+}
+
+// toSystemd sends a message of the bus to systemd, when it comes if it is not there. The error is an [Error].
+func (a *Activation) toSystemd(build func(owner *bus.Conn) *bus.Message) error {
+	if err := a.config.Endpoint.Bus().SendToName(systemdName, build); err != nil {
 		return failure(spawnFailed, "Failed", "Cannot send a message to systemd: %v", err)
 	}
 	return nil

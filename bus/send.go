@@ -1,5 +1,7 @@
 package bus
 
+import "errors"
+
 // Send routes m, which comes from c's peer. The caller keeps its reference. When it returns nil, m
 // is in the queue of its receiver, or, for a broadcast, in the queues of all that want it and have
 // space. The error is an [*Error] or one of the Policy's.
@@ -31,15 +33,33 @@ func (c *Conn) try(m *Message) (missing Parts, err error) {
 	}
 	b.mu.RLock()
 	if !b.eavesdropped() {
-		defer b.mu.RUnlock()
-		return c.unicast(m, false)
+		missing, err = c.unicast(m, shared)
+		b.mu.RUnlock()
+		if err != errAlone {
+			return missing, err
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return c.unicast(m, alone)
 	}
 	// The copies for those who listen in are a broadcast of their own.
 	b.mu.RUnlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return c.unicast(m, true)
+	return c.unicast(m, eavesdropped)
 }
+
+// footing is how a unicast is routed.
+type footing uint8
+
+const (
+	shared       footing = iota // with Bus.mu held for reading
+	alone                       // with Bus.mu held for writing
+	eavesdropped                // the same, and others get copies
+)
+
+// errAlone is what unicast returns if it has to be called again with Bus.mu held for writing.
+var errAlone = errors.New("bus: to be routed alone")
 
 // check looks for what cannot be right wherever m goes.
 func (b *Bus) check(m *Message) error {
@@ -93,9 +113,8 @@ func (c *Conn) broadcast(m *Message) (missing Parts, err error) {
 	return 0, nil
 }
 
-// unicast routes m to its one receiver. Bus.mu is held in any mode, and for writing if others
-// listen in, who get copies.
-func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error) {
+// unicast routes m to its one receiver.
+func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 	b := c.bus
 	if err := c.maySend(); err != nil {
 		return 0, err
@@ -107,7 +126,7 @@ func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error)
 		if m.Flags&Signal != 0 {
 			wants |= dst.matchNeeds()
 		}
-		if eavesdropped {
+		if on == eavesdropped {
 			wants = c.gather(c, dst, m, wants)
 			defer b.scatter()
 		}
@@ -119,17 +138,32 @@ func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error)
 	if err == nil && m.ReplyCookie != 0 {
 		awaited = dst.awaited(callKey{m.ReplyCookie, c.id})
 	}
+	var denied error
+	starts := err == nil && dst.service != nil
+	if starts {
+		if on == shared {
+			return 0, errAlone
+		}
+		// Monitors see that somebody is asked to start the service before they see why, as with
+		// dbus-daemon.
+		if denied = c.allowed(dst, m, awaited != nil); denied == nil {
+			c.prompt(dst)
+		}
+	}
 	b.stamp(m)
 	c.attach(m, wants)
 	c.showMonitors(dst, m)
 	if err != nil {
 		return 0, err
 	}
-	if err := c.allowed(dst, m, awaited != nil); err != nil {
+	if !starts {
+		denied = c.allowed(dst, m, awaited != nil)
+	}
+	if denied != nil {
 		if !c.sees(dst, m) {
 			return 0, unknown(m)
 		}
-		return 0, err
+		return 0, denied
 	}
 	switch {
 	case m.ReplyCookie != 0 && awaited == nil && dst.wanted()&PartDBus1 != 0 && b.policy.Unrequested():
@@ -143,7 +177,7 @@ func (c *Conn) unicast(m *Message, eavesdropped bool) (missing Parts, err error)
 	default:
 		err = c.push(dst, m, reported)
 	}
-	if err == nil && eavesdropped {
+	if err == nil && on == eavesdropped {
 		c.spread(c, dst, m)
 	}
 	return 0, err

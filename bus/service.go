@@ -18,6 +18,10 @@ type Service interface {
 	// Admit is asked before something waits for the service that is of the user uid and is
 	// accounted with size bytes. An error refuses it.
 	Admit(uid uint32, size int) error
+	// Prompt is called before a message waits for the service, with the bus locked for writing. It returns
+	// a message of the bus to be sent before, and the name that it goes to, as SendToName takes them; ""
+	// for none.
+	Prompt() (name string, build func(owner *Conn) *Message)
 	// Release tells that it waits no longer.
 	Release(uid uint32, size int)
 	// Started tells that a connection has taken the name. What waited is on its way.
@@ -97,6 +101,14 @@ func (c *Conn) sendToName(name string, build func(owner *Conn) *Message) error {
 		return nil
 	}
 	return c.push(dst, m, reported)
+}
+
+// prompt lets the service of dst say what has to be sent before something waits for it. Bus.mu is held for writing.
+func (c *Conn) prompt(dst *Conn) {
+	if name, build := dst.service.Prompt(); name != "" {
+		// If it finds no space, systemd does not read, and the service will be found to take too long.
+		c.sendToName(name, build)
+	}
 }
 
 // Waiting returns how much waits for the service of c, and who came first; FromBus if that is the bus itself.

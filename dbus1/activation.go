@@ -165,26 +165,36 @@ const (
 	systemdActivator = "org.freedesktop.systemd1.Activator"
 )
 
-// signalToBus handles a signal for the driver. There is one: systemd cannot start a unit that it was asked for.
-func (c *call) signalToBus() error {
-	h := c.header
+// isUnitFailure reports whether the call is the signal by which systemd says that it cannot start a unit.
+func (c *call) isUnitFailure() bool {
 	a := c.server.config.Activation
-	if h.Interface != systemdActivator || h.Member != "ActivationFailure" || a == nil {
-		return nil
+	return c.mentionsUnit() && c.header.Signature == "sss" && a != nil && a.Systemd() &&
+		c.peer.privileged() && c.peer.conn.Lookup(systemdName) == c.peer.conn
+}
+
+func (c *call) mentionsUnit() bool {
+	return c.header.Interface == systemdActivator && c.header.Member == "ActivationFailure"
+}
+
+// unitFailed passes on that a unit cannot be started.
+func (c *call) unitFailed() {
+	var unit, name, text string
+	if c.args(&unit, &name, &text) == nil {
+		c.server.config.Activation.UnitFailed(unit, name, text)
 	}
-	if !c.peer.privileged() {
+}
+
+// signalToBus answers a signal for the driver. There is one that means something, and then it has been dealt with.
+func (c *call) signalToBus(done bool) error {
+	switch {
+	case done || !c.mentionsUnit():
+		return nil
+	case !c.peer.privileged():
 		creds := c.peer.creds()
 		return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (uid=%d pid=%d) with uid %d",
-			h.Member, c.peer.name, creds.UID, creds.PID, creds.UID)
+			c.header.Member, c.peer.name, creds.UID, creds.PID, creds.UID)
 	}
-	if c.peer.conn.Lookup(systemdName) != c.peer.conn || !a.Systemd() {
-		c.server.config.Log.Warn("ignoring an ActivationFailure that is not systemd's", "sender", c.peer.name)
-		return nil
-	}
-	var unit, name, text string
-	if h.Signature == "sss" && c.args(&unit, &name, &text) == nil {
-		a.UnitFailed(unit, name, text)
-	}
+	c.server.config.Log.Warn("ignoring an ActivationFailure that is not systemd's", "sender", c.peer.name)
 	return nil
 }
 

@@ -87,6 +87,12 @@ type call struct {
 // callDriver handles a message to the driver.
 func (p *party) callDriver(m *bus.Message, h *wire.Header, body []byte) error {
 	m.DstName = driverName
+	c := &call{peer: p, server: p.server, header: h, body: body}
+	// Monitors see what comes of such a signal before they see it, as with dbus-daemon.
+	failure := h.Type == wire.TypeSignal && c.isUnitFailure()
+	if failure {
+		c.unitFailed()
+	}
 	if err := p.conn.SendToBus(m); err != nil {
 		return p.refused(h, err)
 	}
@@ -94,9 +100,8 @@ func (p *party) callDriver(m *bus.Message, h *wire.Header, body []byte) error {
 	case wire.TypeMethodReturn, wire.TypeError:
 		return p.refused(h, &bus.Error{Errno: bus.ErrUnrequested, Detail: "the bus does not call its peers"})
 	}
-	c := &call{peer: p, server: p.server, header: h, body: body}
 	if h.Type == wire.TypeSignal {
-		return c.result(c.signalToBus())
+		return c.result(c.signalToBus(failure))
 	}
 	return c.result(c.dispatch())
 }
