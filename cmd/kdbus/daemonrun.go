@@ -73,7 +73,8 @@ type busProcess struct {
 	out        descriptors
 	background *process.Background // nil in the foreground
 	file       *busconfig.Config   // nil without
-	pidFile    *process.PIDFile    // nil without
+	pidPath    string              // of the pid file to write; "" for none
+	pidFile    *process.PIDFile    // nil until it is written
 	log        *slog.Logger
 	systemLog  *systemLog // nil without
 }
@@ -124,16 +125,13 @@ func (p *busProcess) load() error {
 	if p.file, err = daemon.Load(p.configFile); err != nil {
 		return err
 	}
-	if p.noPIDFile {
-		p.file.PIDFile = ""
-	}
-	if p.file.PIDFile == "" {
+	if p.noPIDFile || p.file.PIDFile == "" {
 		return nil
 	}
-	if p.file.PIDFile, err = filepath.Abs(p.file.PIDFile); err != nil {
+	if p.pidPath, err = filepath.Abs(p.file.PIDFile); err != nil {
 		return err
 	}
-	return process.CheckPIDFile(p.file.PIDFile)
+	return process.CheckPIDFile(p.pidPath)
 }
 
 // serve opens the bus and serves it until a signal or an error ends it.
@@ -188,8 +186,8 @@ func (p *busProcess) listening(address string) error {
 				Reason: fmt.Sprintf("Could not get UID and GID for username %q: %v", p.file.User, err)}
 		}
 	}
-	if p.file.PIDFile != "" {
-		if p.pidFile, err = process.WritePIDFile(p.file.PIDFile); err != nil {
+	if p.pidPath != "" {
+		if p.pidFile, err = process.WritePIDFile(p.pidPath); err != nil {
 			return err
 		}
 	}
