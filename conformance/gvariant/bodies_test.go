@@ -18,12 +18,15 @@ func TestBodies(t *testing.T) {
 		var questions []question
 		var swapped [][]byte
 		for len(questions) < perSeed {
-			typ := r.typ(3)
-			if typ[0] != '(' || len(typ) > wire.MaxSignatureLength {
+			sig := ""
+			for range r.IntN(4) {
+				sig += r.typ(3)
+			}
+			if len(sig) > wire.MaxSignatureLength {
 				continue
 			}
+			typ := "(" + sig + ")"
 			value := r.value(typ, 3)
-			sig := typ[1 : len(typ)-1]
 			v1, err := gvariant.AppendToDBus1(nil, wire.LittleEndian, wire.LittleEndian, sig, value)
 			if err != nil {
 				t.Fatalf("%s %x: %v", typ, value, err)

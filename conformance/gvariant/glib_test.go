@@ -74,7 +74,7 @@ func digits(b []byte) string {
 // seeds are fixed, so that a difference can be looked at.
 const (
 	seeds   = 10
-	perSeed = 2000
+	perSeed = 1000
 )
 
 func each(t *testing.T, test func(t *testing.T, r source)) {

@@ -252,7 +252,7 @@ func (r *tupleReader) next(t node, isLast bool) (member []byte, ok bool) {
 		end, known = r.offset(r.frames)
 		r.frames++
 	}
-	// The sum of start and a size does not overflow: see lastEnd and offset.
+	// Nothing overflows: r.at is at most r.size.
 	if !known || start > end || start < r.at || end > r.size {
 		return nil, false
 	}
