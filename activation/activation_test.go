@@ -117,7 +117,8 @@ func TestServicesWithTheSameCommandFailTogether(t *testing.T) {
 	// The first one to fail does so when it is told to.
 	b := newBus(t, options{services: map[string]string{}})
 	fifo, trigger := b.fifo("go")
-	exec := "/bin/sh -c 'read x < " + fifo + "; exit 7'"
+	script := "read x < " + fifo + "; exit 7"
+	exec := "/bin/sh -c '" + script + "'"
 	b.put(nameA, exec)
 	b.put(nameB, exec)
 	c := b.connect()
@@ -131,6 +132,9 @@ func TestServicesWithTheSameCommandFailTogether(t *testing.T) {
 	a, z := describe(c.await(one)), describe(c.await(two))
 	if !strings.HasSuffix(a, exits) || a != z {
 		t.Errorf("%q and %q", a, z)
+	}
+	for runs(script) {
+		runtime.Gosched() // the other one
 	}
 }
 
