@@ -30,7 +30,9 @@ const (
 )
 
 const (
-	// excessInterval is how often an excess of one user over one limit is reported.
+	// excessBurst is how many excesses of one user over one limit are reported one after the other, and
+	// excessInterval how often in the long run.
+	excessBurst    = 5
 	excessInterval = 5 * time.Second
 	// maxExcessUsers is how many pairs of users and limits are told apart.
 	maxExcessUsers = 1024
@@ -55,9 +57,10 @@ type excessKey struct {
 
 // excessAccount is kept of a user and a limit.
 type excessAccount struct {
-	reported time.Time
-	since    uint64 // attempts since then
-	total    uint64
+	tokens int       // how many more are reported now
+	filled time.Time // when there was one more
+	since  uint64    // attempts since the last that was reported
+	total  uint64
 }
 
 type reportedExcess struct {
@@ -122,22 +125,25 @@ func (x *Excesses) count(e *Excess) (times uint64) {
 		if len(x.recent) >= maxExcessUsers {
 			return 0
 		}
-		account = new(excessAccount)
+		account = &excessAccount{tokens: excessBurst, filled: now}
 		x.recent[key] = account
 	}
 	account.since++
 	account.total++
-	if now.Sub(account.reported) < excessInterval {
+	if n := int(now.Sub(account.filled) / excessInterval); n > 0 {
+		account.tokens, account.filled = min(account.tokens+n, excessBurst), now
+	}
+	if account.tokens == 0 {
 		return 0
 	}
-	times = account.since
-	account.reported, account.since = now, 0
+	account.tokens--
+	times, account.since = account.since, 0
 	return times
 }
 
 // forgetOld makes space for others. x.mu is held.
 func (x *Excesses) forgetOld(now time.Time) {
-	maps.DeleteFunc(x.recent, func(_ excessKey, a *excessAccount) bool { return now.Sub(a.reported) >= excessInterval })
+	maps.DeleteFunc(x.recent, func(_ excessKey, a *excessAccount) bool { return now.Sub(a.filled) >= excessBurst*excessInterval })
 }
 
 // tell reports what is pending.

@@ -70,3 +70,10 @@ func (b *Bus) UserStats() map[uint32]UserStats {
 
 // Limits returns what the connection may have and hold.
 func (c *Conn) Limits() Limits { return c.limits.Get() }
+
+// ClaimCount returns how many well-known names the connection owns or waits for: what MaxNames limits.
+func (c *Conn) ClaimCount() int {
+	c.bus.mu.RLock()
+	defer c.bus.mu.RUnlock()
+	return len(c.claims)
+}

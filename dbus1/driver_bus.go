@@ -104,8 +104,7 @@ func requestName(c *call) error {
 	result, err := c.peer.conn.AcquireName(name, f)
 	switch {
 	case errors.Is(err, bus.ErrTooManyNames):
-		return dbusErrorf("LimitsExceeded", "Connection \"%s\" is not allowed to own more services (increase limits in configuration file if required; max_names_per_connection=%d)",
-			c.peer.name, c.server.limits.load().MaxNames)
+		return exceeded(c.peer.conn, limitNames, c.peer.conn.ClaimCount()+1, c.server.limits.load().MaxNames, "own more services")
 	case errors.Is(err, bus.ErrDenied):
 		return c.peer.ownDenied(name, err)
 	case err != nil:
@@ -211,6 +210,10 @@ func listQueuedOwners(c *call) error {
 // reloadConfig does nothing if the bus has no configuration but what its embedder has given it.
 func reloadConfig(c *call) error {
 	if reload := c.server.config.Reload; reload != nil {
+		// Only whoever asks waits.
+		if p, ok := c.peer.conn.Peer().(interface{ TakeLong() }); ok {
+			p.TakeLong()
+		}
 		if err := reload(); err != nil {
 			return dbusErrorf("Failed", "%v", err)
 		}
@@ -228,7 +231,7 @@ func addMatch(c *call) error {
 	if rule.eavesdrop && !c.peer.privileged() {
 		return c.peer.unprivileged("AddMatch")
 	}
-	if err := c.server.subs.add(c.peer.conn, rule, c.server.limits.load().MaxMatchRules); err != nil {
+	if err := c.server.subs.add(c.peer.conn, rule); err != nil {
 		return err
 	}
 	return c.reply()

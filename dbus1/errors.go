@@ -26,8 +26,7 @@ func dbusErrorf(name, format string, args ...any) *Error {
 }
 
 var (
-	errUnknownType        = dbusErrorf("AccessDenied", "Message bus will not accept messages of unknown type\n")
-	errTooManyConnections = dbusErrorf("LimitsExceeded", "The maximum number of active connections has been reached")
+	errUnknownType = dbusErrorf("AccessDenied", "Message bus will not accept messages of unknown type\n")
 )
 
 // errorNames is the table from the errors of the core to those of D-Bus. dbusError words them.

@@ -35,9 +35,9 @@ func (p *peer) hello(m *message, view *matchMessage, h *wire.Header, body []byte
 	})
 	switch {
 	case errors.Is(err, bus.ErrTooManyConns):
-		return p.rejectEarly(h, dbusErrorf("LimitsExceeded", "The maximum number of active connections for UID %d has been reached", p.Creds().UID))
+		return p.rejectEarly(h, dbusErrorf("LimitsExceeded", "The maximum number of active connections for UID %d has been reached (%v)", p.Creds().UID, err))
 	case errors.Is(err, transport.ErrTooManyPeers):
-		return p.rejectEarly(h, errTooManyConnections)
+		return p.rejectEarly(h, dbusErrorf("LimitsExceeded", "The maximum number of active connections has been reached (%v)", err))
 	case err != nil:
 		return err
 	}

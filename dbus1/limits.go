@@ -1,6 +1,7 @@
 package dbus1
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -11,9 +12,9 @@ import (
 // Limits of a server, with what dbus-daemon(1) calls them. Zero values mean the defaults, which are those
 // of dbus-daemon's session bus unless said otherwise. Numbers below zero mean none at all.
 type Limits struct {
-	// MaxIncompleteConnections is how many peers may be connected that have not said Hello yet.
-	// When there are that many, no more are accepted until one is done or gone.
-	MaxIncompleteConnections int // max_incomplete_connections, 10,000
+	// MaxIncompleteConnections is how many peers of one user may be connected that have not said Hello yet.
+	// When there are that many, further ones wait until one is done or gone.
+	MaxIncompleteConnections int // max_incomplete_connections, 10,000; in dbus-daemon for all users together
 	// AuthTimeout is how long a peer may take from connecting to Hello.
 	AuthTimeout time.Duration // auth_timeout, 30 s
 	// MaxConnections is how many peers may have said Hello.
@@ -114,5 +115,25 @@ func (s *Server) setLimits(l Limits) {
 	}
 	l = l.withDefaults()
 	s.limits.own.Store(&l)
+	s.subs.most.Store(int64(l.MaxMatchRules))
 	s.limits.bus.Set(l.bus())
+}
+
+// The limits of D-Bus 1 peers, under the names that administrators know them by.
+const (
+	limitMessageSize = "max_message_size"
+	limitMessageFDs  = "max_message_unix_fds"
+	limitNames       = "max_names_per_connection"
+	limitMatchRules  = "max_match_rules_per_connection"
+)
+
+// exceeded notes that a connection has as much of what there is a limit for as it may, n; which is what it
+// is told, too.
+func exceeded(conn *bus.Conn, limit string, n, most int, what string) *Error {
+	text := fmt.Sprintf("Connection \"%s\" is not allowed to %s (increase limits in configuration file if required; %s=%d)",
+		conn.UniqueName(), what, limit, most)
+	conn.Bus().Excesses().Note(bus.Excess{Limit: limit, Amount: int64(n), Max: int64(most), UID: conn.UID(), Conn: conn.ID()}, func() string {
+		return fmt.Sprintf("%s: it has %d, and is of user %d", text, n, conn.UID())
+	})
+	return dbusErrorf("LimitsExceeded", "%s: user %d has %d", text, conn.UID(), n)
 }

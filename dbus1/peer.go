@@ -23,7 +23,7 @@ func (p *peer) HeaderSize() int { return wire.HeaderFixedSize }
 func (p *peer) FrameSize(b []byte) (int, error) {
 	size, err := wire.MessageSize(b)
 	if limit := p.server.limits.load().MaxMessageSize; err == nil && size > limit {
-		err = fmt.Errorf("a message of %d bytes is longer than max_message_size=%d", size, limit)
+		err = &transport.LimitError{Limit: limitMessageSize, Amount: int64(size), Max: int64(limit), Reason: fmt.Sprintf("a message has %d bytes", size)}
 	}
 	return size, err
 }
@@ -80,7 +80,8 @@ func (p *peer) claimFDs(n uint32) ([]int, error) {
 	case !p.TakesFDs():
 		return nil, fmt.Errorf("a message should come with %d file descriptors, which were not negotiated", n)
 	case n > uint32(p.MaxFDs()):
-		return nil, fmt.Errorf("a message comes with %d file descriptors (max_message_unix_fds=%d)", n, p.MaxFDs())
+		return nil, &transport.LimitError{Limit: limitMessageFDs, Amount: int64(n), Max: int64(p.MaxFDs()),
+			Reason: fmt.Sprintf("a message says that it comes with %d file descriptors", n)}
 	}
 	return p.ClaimFDs(n)
 }

@@ -10,9 +10,6 @@ import (
 
 // Match rules for peers that use another front-end, which knows them by cookies and errnos.
 
-// maxCookieRules is how many rules a connection may have that way: the default of MaxMatchRules.
-const maxCookieRules = 50_000
-
 // Add subscribes c to what a match rule of D-Bus matches, exactly. The cookie is the peer's name for
 // the subscription; several may have the same. With replace those that it had are removed first.
 // The error is an [*bus.Error]: EINVAL for what is no rule, EPERM for one that eavesdrops on others if
@@ -29,8 +26,8 @@ func (s *Subscriptions) Add(c *bus.Conn, cookie uint64, text string, replace boo
 		if replace {
 			s.index.removeCookie(c, cookie)
 		}
-		if n, _ := s.index.count(c); n >= maxCookieRules {
-			return &bus.Error{Errno: syscall.EMFILE, Detail: fmt.Sprintf("the connection has %d match rules, as many as it may", n)}
+		if err := s.full(c); err != nil {
+			return &bus.Error{Errno: syscall.EMFILE, Detail: err.Message}
 		}
 		s.insert(c, rule, &cookie)
 		return nil

@@ -46,7 +46,7 @@ func TestAuthenticationTimeout(t *testing.T) {
 	eventually(t, "the others are gone", func() bool { return member.connections(t) == 1 })
 }
 
-// TestIncompleteConnectionsAreLimited: no more are accepted until one has said Hello, or is gone.
+// TestIncompleteConnectionsAreLimited: no more are listened to until one has said Hello, or is gone.
 func TestIncompleteConnectionsAreLimited(t *testing.T) {
 	const limit = 3
 	s := startServer(t, func(c *dbus1.Config) { c.Limits.MaxIncompleteConnections = limit })
@@ -63,7 +63,7 @@ func TestIncompleteConnectionsAreLimited(t *testing.T) {
 		}
 		waiting = append(waiting, c)
 	}
-	// These are connected by the kernel and not accepted by the server.
+	// These are connected, and the server does not read from them.
 	var outside []*client
 	answered := make(chan error, 2)
 	for range 2 {
@@ -75,7 +75,9 @@ func TestIncompleteConnectionsAreLimited(t *testing.T) {
 		outside = append(outside, c)
 		go func() { answered <- c.authenticate(false) }()
 	}
-	eventually(t, "the log says so", func() bool { return s.log.has("not accepting", "max_incomplete_connections=3") })
+	eventually(t, "the log says so", func() bool {
+		return s.log.has("a limit was reached", "max_incomplete_connections=3", "the next ones wait")
+	})
 	others.progress()
 	if len(answered) > 0 {
 		t.Fatal("a connection above the limit was accepted")

@@ -49,16 +49,36 @@ func getStats(c *call) error {
 	s.set("BusNames", onBus.Names)
 	s.set("PeakBusNames", onBus.PeakNames)
 	s.set("PeakBusNamesPerConnection", onBus.PeakConnNames+1) // and the unique name
+	s.setPerUser("Users", c.server.userStatistics())
+	s["Limits"] = wire.Variant{Signature: "a{sx}", Value: c.server.limitStatistics()}
+	s["LimitsReached"] = wire.Variant{Signature: "a{sa{sv}}", Value: reachedStatistics(c.server.bus.Excesses())}
+	return c.reply(map[string]wire.Variant(s))
+}
+
+// userStatistics tells what users have who have something, or have reached a limit.
+func (s *Server) userStatistics() perUser {
 	users := make(perUser)
-	for uid, u := range c.server.bus.UserStats() {
+	set := func(uid uint32, key string, n uint64) {
+		if users[uid] == nil {
+			users[uid] = make(map[string]uint64)
+		}
+		users[uid][key] = n
+	}
+	for uid, u := range s.bus.UserStats() {
 		users[uid] = map[string]uint64{
 			"Connections": uint64(u.Conns), "MaxConnections": uint64(u.MaxConns),
 			"QueuedMessages": uint64(u.Messages), "QueuedBytes": uint64(u.Bytes), "QueuedFDs": uint64(u.FDs),
 			"FullestPercent": uint64(u.FullestPercent),
 		}
 	}
-	s.setPerUser("Users", users)
-	return c.reply(map[string]wire.Variant(s))
+	for uid, n := range s.Arrivals() {
+		set(uid, "IncompleteConnections", uint64(n.Begun))
+		set(uid, "WaitingConnections", uint64(n.Waiting))
+	}
+	for uid, times := range s.bus.Excesses().ByUser() {
+		set(uid, "LimitsReached", times)
+	}
+	return users
 }
 
 func getConnectionStats(c *call) error {

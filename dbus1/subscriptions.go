@@ -2,6 +2,7 @@ package dbus1
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/wire"
@@ -12,6 +13,7 @@ import (
 type Subscriptions struct {
 	index *matchIndex // guarded by the lock of the bus
 	peaks ruleCount
+	most  atomic.Int64 // rules of a connection
 }
 
 // ruleCount counts match rules.
@@ -21,7 +23,9 @@ type ruleCount struct {
 
 // NewSubscriptions returns the index of a bus that nobody has subscribed to yet.
 func NewSubscriptions() *Subscriptions {
-	return &Subscriptions{index: newMatchIndex()}
+	s := &Subscriptions{index: newMatchIndex()}
+	s.most.Store(int64(Limits{}.withDefaults().MaxMatchRules))
+	return s
 }
 
 // Collect implements bus.Index.
@@ -56,16 +60,29 @@ func (s *Subscriptions) Needs() bus.Parts {
 	return bus.PartView
 }
 
-// add gives c another rule, if it has fewer than limit.
-func (s *Subscriptions) add(c *bus.Conn, rule *MatchRule, limit int) error {
+// add gives c another rule, if it may have one more.
+func (s *Subscriptions) add(c *bus.Conn, rule *MatchRule) error {
 	return c.EditMatches(func() error {
-		if n, _ := s.index.count(c); n >= limit {
-			return dbusErrorf("LimitsExceeded", "Connection \"%s\" is not allowed to add more match rules (increase limits in configuration file if required; max_match_rules_per_connection=%d)",
-				c.UniqueName(), limit)
+		if err := s.full(c); err != nil {
+			return err
 		}
 		s.insert(c, rule, nil)
 		return nil
 	})
+}
+
+// full says so if c has as many rules as it may. The bus is locked.
+func (s *Subscriptions) full(c *bus.Conn) *Error {
+	if n, most := s.countNow(c), int(s.most.Load()); n >= most {
+		return exceeded(c, limitMatchRules, n, most, "add more match rules")
+	}
+	return nil
+}
+
+// countNow returns how many rules c has. The bus is locked.
+func (s *Subscriptions) countNow(c *bus.Conn) int {
+	n, _ := s.index.count(c)
+	return n
 }
 
 // insert adds a rule. The bus is locked.

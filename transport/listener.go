@@ -33,7 +33,7 @@ type listener struct {
 	outOfFiles atomic.Bool // accepting failed for that the last time
 
 	// Guarded by Server.mu.
-	paused bool        // not watched until a peer leaves or says Hello
+	paused bool        // not watched until a peer leaves
 	retry  *time.Timer // ends a pause for lack of file descriptors; made when first needed
 }
 
@@ -49,8 +49,7 @@ const (
 // Serve accepts connections on l until Shutdown is called, and returns ErrServerClosed then, or
 // what was wrong with l, a [net.UnixListener] or [net.TCPListener], which stays the caller's to close.
 // guid identifies the listening address to its clients, 32 hexadecimal digits. When the process is out
-// of file descriptors, or too many connections are being set up, accepting pauses. One server may serve
-// several listeners.
+// of file descriptors, accepting pauses. One server may serve several listeners.
 func (s *Server) Serve(l net.Listener, guid string) error { return s.serve(l, door{guid: guid}) }
 
 // ServeNonce is Serve for clients that have to prove, before anything else, that they have read
@@ -145,9 +144,6 @@ func (l *listener) ready(events uint32, _ *worker) (started bool) {
 		return false
 	}
 	for range acceptsPerTurn {
-		if l.pauseIfFull() {
-			return false
-		}
 		fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
@@ -183,7 +179,7 @@ func (l *listener) watchLocked() {
 	}
 }
 
-// pause stops accepting until a peer leaves or says Hello, or some time has passed.
+// pause stops accepting until a peer leaves, or some time has passed.
 func (l *listener) pause(err error) {
 	s := l.server
 	if !l.outOfFiles.Swap(true) { // every attempt would be too many lines
@@ -201,21 +197,6 @@ func (l *listener) pause(err error) {
 		defer s.mu.Unlock()
 		s.resumeAccepting()
 	})
-}
-
-// pauseIfFull stops accepting if as many connections are being set up as may be.
-func (l *listener) pauseIfFull() bool {
-	s := l.server
-	s.mu.Lock()
-	limit := s.limits.Load().MaxIncompleteConnections
-	l.paused = s.incomplete >= limit
-	paused := l.paused
-	s.mu.Unlock()
-	if paused {
-		s.blame.warn(s.log, "not accepting connections until one that is being set up is done",
-			"max_incomplete_connections", limit)
-	}
-	return paused
 }
 
 // resumeAccepting ends all pauses. Server.mu is held.

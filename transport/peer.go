@@ -46,6 +46,10 @@ type Peer struct {
 	end    error // why reading ended
 
 	stats traffic
+
+	account uint32 // whose the peer was when it was accepted
+	counted bool   // it is no arrival any more; guarded by Server.mu
+	held    int    // bytes of a long message, of Server.incoming; guarded by Server.mu
 }
 
 // traffic counts what a peer sent; atomic, since others may ask.
@@ -103,14 +107,15 @@ func (p *Peer) Join(config bus.ConnConfig) (*bus.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.server.completed(); err != nil {
+	p.conn = conn // before others can find it among the peers
+	if err := p.server.completed(p); err != nil {
+		p.conn = nil
 		conn.Close()
 		return nil, err
 	}
 	p.joined = true
 	p.deadline.Stop()
 	p.deadline = nil
-	p.conn = conn
 	return conn, nil
 }
 
@@ -172,8 +177,7 @@ func (p *Peer) expectJoin() {
 	timeout := p.server.limits.Load().AuthTimeout
 	creds := p.creds // which authentication can change
 	p.deadline = time.AfterFunc(timeout, func() {
-		p.server.blame.warn(p.server.log, "disconnecting a peer that has not said Hello in time",
-			"pid", creds.PID, "uid", creds.UID, "auth_timeout", timeout)
+		p.late(limitAuthTimeout, timeout, creds, nil, "has not said Hello in time")
 		p.HangUp()
 	})
 }
@@ -244,11 +248,13 @@ func (p *Peer) leave() {
 	if p.deadline != nil {
 		p.deadline.Stop()
 	}
-	if p.end != nil && !errors.Is(p.end, io.EOF) && !errors.Is(p.end, syscall.ECONNRESET) && !errors.Is(p.end, syscall.EPIPE) {
+	if over, ok := errors.AsType[*LimitError](p.end); ok {
+		p.exceeded(over)
+	} else if p.end != nil && !errors.Is(p.end, io.EOF) && !errors.Is(p.end, syscall.ECONNRESET) && !errors.Is(p.end, syscall.EPIPE) {
 		p.server.blame.warn(p.server.log, "disconnecting a peer", "reason", p.end, "name", p.name(), "pid", p.creds.PID, "uid", p.creds.UID)
 	}
 	p.server.poller.remove(p.id)
-	p.server.hold(p.creds.UID, -p.in.got)
+	p.server.hold(p, -p.in.got)
 	p.in.drop(p.creds.UID)
 	p.sender.forget()
 	p.stopWriting()

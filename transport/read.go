@@ -221,7 +221,7 @@ func (p *Peer) startLong(beginning []byte, size int) error {
 
 // hold notes that n more bytes of the long message have arrived.
 func (p *Peer) hold(n int) error {
-	if err := p.server.hold(p.creds.UID, n); err != nil {
+	if err := p.server.hold(p, n); err != nil {
 		return err
 	}
 	p.in.got += n
@@ -231,7 +231,7 @@ func (p *Peer) hold(n int) error {
 // longFrame handles the frame in p.in.long, which is complete.
 func (p *Peer) longFrame() error {
 	raw, m := p.in.long, p.in.mapping
-	p.server.hold(p.creds.UID, -p.in.got)
+	p.server.hold(p, -p.in.got)
 	p.in.long, p.in.mapping, p.in.got = nil, nil, 0
 	var free func()
 	if m != nil {
@@ -251,9 +251,11 @@ func (p *Peer) checkFDs(incomplete bool) error {
 		bus.CloseDescriptors(p.creds.UID, p.in.fds)
 		p.in.fds = nil
 	case n > p.protocol.MaxFDs():
-		return fmt.Errorf("%d file descriptors came with a message (max_message_unix_fds=%d)", n, p.protocol.MaxFDs())
+		return &LimitError{Limit: limitMessageFDs, Amount: int64(n), Max: int64(p.protocol.MaxFDs()),
+			Reason: fmt.Sprintf("%d file descriptors came with a message", n)}
 	case incomplete && n > p.server.limits.Load().MaxIncomingFDs:
-		return fmt.Errorf("%d file descriptors wait for the rest of their messages (max_incoming_unix_fds=%d)", n, p.server.limits.Load().MaxIncomingFDs)
+		return &LimitError{Limit: limitIncomingFDs, Amount: int64(n), Max: int64(p.server.limits.Load().MaxIncomingFDs),
+			Reason: fmt.Sprintf("%d file descriptors wait for the rest of their messages", n)}
 	case !incomplete:
 		return fmt.Errorf("%d file descriptors came that belong to no message", n)
 	}
@@ -264,10 +266,9 @@ func (p *Peer) checkFDs(incomplete bool) error {
 func (p *Peer) watchFDs() {
 	switch {
 	case len(p.in.fds) > 0 && p.in.timer == nil:
-		timeout := p.server.limits.Load().PendingFDTimeout
+		timeout, conn := p.server.limits.Load().PendingFDTimeout, p.conn
 		p.in.timer = time.AfterFunc(timeout, func() {
-			p.server.blame.warn(p.server.log, "disconnecting a peer that sent file descriptors without their message",
-				"pid", p.creds.PID, "uid", p.creds.UID, "pending_fd_timeout", timeout)
+			p.late(limitPendingFDs, timeout, p.creds, conn, "sent file descriptors without their message")
 			p.HangUp()
 		})
 	case len(p.in.fds) == 0 && p.in.timer != nil:

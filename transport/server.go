@@ -55,8 +55,9 @@ type Server struct {
 	mu         sync.Mutex
 	peers      map[*Peer]struct{}
 	incomplete int
-	incoming   map[uint32]int // bytes of long messages that have not arrived in full, by user
-	looks      map[uint32]int // goroutines that look at processes which can make them wait, by user
+	arrivals   map[uint32]*arrivals // peers that have not said Hello, by user
+	incoming   map[uint32]int       // bytes of long messages that have not arrived in full, by user
+	looks      map[uint32]int       // goroutines that look at processes which can make them wait, by user
 	listeners  map[*listener]struct{}
 	closed     bool
 	running    sync.WaitGroup // calls of Serve, and peers
@@ -80,6 +81,7 @@ func NewServer(config Config) (*Server, error) {
 		uid:       uint32(os.Getuid()),
 		peers:     make(map[*Peer]struct{}),
 		listeners: make(map[*listener]struct{}),
+		arrivals:  make(map[uint32]*arrivals),
 		incoming:  make(map[uint32]int),
 		looks:     make(map[uint32]int),
 	}
@@ -89,6 +91,7 @@ func NewServer(config Config) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	config.Endpoint.Bus().Excesses().Report(s.reportExcess)
 	if s.config.AllowUser == nil {
 		s.config.AllowUser = s.allowOwn
 	}
@@ -136,60 +139,69 @@ func (s *Server) start(fd int, d *door) {
 		p.release()
 		return
 	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		p.release()
-		return
+	if s.arrive(p) {
+		s.begin(p)
 	}
-	s.peers[p] = struct{}{}
-	s.incomplete++
-	s.running.Add(1)
-	s.mu.Unlock()
+}
+
+// begin reads from a peer that arrive has counted.
+func (s *Server) begin(p *Peer) {
 	p.expectJoin()
 	s.poller.register(p, &p.id)
-	if err := s.poller.add(p.id, fd, watched); err != nil {
+	if err := s.poller.add(p.id, p.fd, watched); err != nil {
 		p.end = err
 		p.leave()
 	}
 }
 
 // ErrTooManyPeers is returned by Join when the server has as many peers as it may.
-var ErrTooManyPeers = errors.New("as many peers as may be on the bus are (max_completed_connections)")
+var ErrTooManyPeers = errors.New("as many peers as may be on the bus are")
 
 // completed counts a peer that has said Hello.
-func (s *Server) completed() error {
+func (s *Server) completed(p *Peer) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.peers)-s.incomplete >= s.limits.Load().MaxConnections {
-		return ErrTooManyPeers
+	n, limit := len(s.peers)-s.incomplete, s.limits.Load().MaxConnections
+	if n >= limit {
+		s.mu.Unlock()
+		s.tooManyPeers(p, n, limit)
+		return fmt.Errorf("%w: %s=%d", ErrTooManyPeers, limitConnections, limit)
 	}
 	s.incomplete--
-	s.resumeAccepting()
+	next := s.departed(p)
+	s.mu.Unlock()
+	if next != nil {
+		s.begin(next)
+	}
 	return nil
 }
 
 // remove takes off a peer that has left.
 func (s *Server) remove(p *Peer) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	delete(s.peers, p)
+	var next *Peer
 	if !p.joined {
 		s.incomplete--
+		next = s.departed(p)
 	}
 	s.resumeAccepting()
 	s.running.Done()
+	s.mu.Unlock()
+	if next != nil {
+		s.begin(next)
+	}
 }
 
-// hold counts n more bytes of unfinished messages of a user, or fewer if n is negative.
-func (s *Server) hold(uid uint32, n int) error {
+// hold counts n more bytes of unfinished messages of a peer, or fewer if n is negative.
+func (s *Server) hold(p *Peer, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	uid := p.creds.UID
 	held := s.incoming[uid] + n
 	if limit := s.limits.Load().MaxIncomingBytes; n > 0 && held > limit {
-		return fmt.Errorf("the connections of user %d hold %d bytes of messages that have not arrived in full (max_incoming_bytes=%d)",
-			uid, held, limit)
+		return s.tooMuchIncoming(p, held, limit)
 	}
+	p.held += n
 	if held == 0 {
 		delete(s.incoming, uid)
 	} else {
@@ -219,6 +231,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for p := range s.peers {
 		p.HangUp()
 	}
+	s.turnAway()
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {

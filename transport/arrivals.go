@@ -1,0 +1,153 @@
+package transport
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/bus"
+)
+
+// Peers that are on their way onto the bus. Each user may have so many of them (max_incomplete_connections); more
+// are accepted, which is the only way to know whose they are, and wait unread until one of the same user is
+// done or gone. So a user whose programs connect and say nothing keeps nobody else out, as it would if the limit
+// were one for all.
+
+// arrivals are those of one user.
+type arrivals struct {
+	begun   int     // that are being read from
+	waiting []*Peer // that are not, the oldest first
+}
+
+// ArrivalCount is how many peers of a user have not said Hello: of which something is read, and which wait until
+// it is their turn.
+type ArrivalCount struct{ Begun, Waiting int }
+
+// Arrivals returns how many peers there are that have not said Hello, by user.
+func (s *Server) Arrivals() map[uint32]ArrivalCount {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := make(map[uint32]ArrivalCount, len(s.arrivals))
+	for uid, a := range s.arrivals {
+		counts[uid] = ArrivalCount{a.begun, len(a.waiting)}
+	}
+	return counts
+}
+
+// maxWaiting is how many peers of one user may wait at most: what the kernel has in a queue of
+// connections that are not accepted.
+const maxWaiting = 4096
+
+// waitingLimit returns how many peers of one user may wait: they may not take so many of the
+// process's file descriptors that others get none.
+func waitingLimit() int {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return maxWaiting
+	}
+	return int(min(files.Cur/8, maxWaiting))
+}
+
+// arrive counts a peer that was accepted, and returns true if it may begin. Else it waits, or has been
+// turned away.
+func (s *Server) arrive(p *Peer) bool {
+	p.account = p.creds.UID
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		p.release()
+		return false
+	}
+	a := s.arrivals[p.account]
+	if a == nil {
+		a = new(arrivals)
+		s.arrivals[p.account] = a
+	}
+	limit := s.limits.Load().MaxIncompleteConnections
+	if a.begun < limit {
+		s.count(p, a)
+		return true
+	}
+	away := len(a.waiting) >= waitingLimit()
+	if away {
+		p.release()
+	} else {
+		a.waiting = append(a.waiting, p)
+	}
+	s.excesses().Note(bus.Excess{Limit: limitIncomplete, Amount: int64(a.begun), Max: int64(limit), UID: p.account}, func() string {
+		text := fmt.Sprintf("user %d has %d connections that have not said Hello, as many as it may (%s=%d), %s; ",
+			p.account, a.begun, limitIncomplete, limit, s.mostOf(p.account, func(p *Peer) bool { return !p.counted }))
+		if away {
+			return text + "the next one was closed"
+		}
+		return text + "the next ones wait"
+	})
+	return false
+}
+
+// count counts a peer that begins. s.mu is held.
+func (s *Server) count(p *Peer, a *arrivals) {
+	a.begun++
+	s.peers[p] = struct{}{}
+	s.incomplete++
+	s.running.Add(1)
+}
+
+// departed notes that a peer has said Hello or left, and returns the one that may begin instead, nil if none
+// waits. s.mu is held.
+func (s *Server) departed(p *Peer) (next *Peer) {
+	p.counted = true
+	a := s.arrivals[p.account]
+	a.begun--
+	if !s.closed && len(a.waiting) > 0 && a.begun < s.limits.Load().MaxIncompleteConnections {
+		next = a.waiting[0]
+		a.waiting = a.waiting[1:]
+		s.count(next, a)
+	}
+	if a.begun == 0 && len(a.waiting) == 0 {
+		delete(s.arrivals, p.account)
+	}
+	return next
+}
+
+// admitWaiting begins with those that wait and may begin since the limit was changed.
+func (s *Server) admitWaiting() {
+	s.mu.Lock()
+	limit := s.limits.Load().MaxIncompleteConnections
+	var admitted []*Peer
+	for _, a := range s.arrivals {
+		for !s.closed && len(a.waiting) > 0 && a.begun < limit {
+			admitted = append(admitted, a.waiting[0])
+			s.count(a.waiting[0], a)
+			a.waiting = a.waiting[1:]
+		}
+	}
+	s.mu.Unlock()
+	for _, p := range admitted {
+		s.begin(p)
+	}
+}
+
+// turnAway closes the connections of all who wait. s.mu is held.
+func (s *Server) turnAway() {
+	for _, a := range s.arrivals {
+		for _, p := range a.waiting {
+			p.release()
+		}
+		a.waiting = nil
+	}
+}
+
+// mostOf says which process has most of the peers of a user that are in question. s.mu is held.
+func (s *Server) mostOf(uid uint32, inQuestion func(*Peer) bool) string {
+	counts := make(map[uint32]int)
+	most := uint32(0)
+	for p := range s.peers {
+		if p.account == uid && inQuestion(p) {
+			if counts[p.creds.PID]++; counts[p.creds.PID] > counts[most] {
+				most = p.creds.PID
+			}
+		}
+	}
+	return fmt.Sprintf("%d of them of process %d", counts[most], most)
+}
