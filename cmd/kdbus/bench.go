@@ -77,7 +77,7 @@ only of a bus that had fewer connections so far.`,
 	flags.IntVar(&options.Rounds, "rounds", 5, "measure everything `N` times")
 	flags.DurationVar(&options.Duration, "duration", 500*time.Millisecond, "how much `TIME` one measurement takes")
 	flags.IntSliceVar(&options.Connections, "connections", []int{1000, 5000}, "measure memory with these `NUMBERS` of idle connections")
-	flags.IntVar(&options.Policies, "policies", 0, "start buses with the policy of system buses and `N` policy files of packages, dbus-broker excepted")
+	flags.IntVar(&options.Policies, "policies", 0, "start buses with the policy of system buses and `N` files of packages, dbus-broker excepted")
 	flags.IntVar(&options.CPU, "cpu", -1, "`NUMBER` of the one CPU to measure on; -1: the last")
 	flags.BoolVar(&options.json, "json", false, "print JSON, as the documentation of package bench describes it")
 	cmd.AddCommand(&cobra.Command{

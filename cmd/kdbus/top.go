@@ -88,7 +88,7 @@ once. Times in JSON are in microseconds, the interval in seconds.`,
 }
 
 func (t *top) run(ctx context.Context, out io.Writer) error {
-	live := tty.Is(out) && t.mode == jsontext.Off
+	live := tty.HasCursor(out) && t.mode == jsontext.Off
 	if live {
 		fmt.Fprint(out, tty.EnterScreen)
 		defer fmt.Fprint(out, tty.LeaveScreen)

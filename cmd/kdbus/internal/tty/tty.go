@@ -35,10 +35,23 @@ func Size(stream any) (columns, lines int) {
 // Style colours text, if it is on.
 type Style bool
 
-// StyleOf returns the style for what is written to stream: colours on a terminal, unless
-// NO_COLOR (no-color.org) or TERM=dumb say that they are not wanted.
+// StyleOf returns the style for what is written to stream: colours on a terminal that knows any, unless
+// NO_COLOR (no-color.org) says that they are not wanted. SYSTEMD_COLORS says it for systemd's tools and
+// these, either way.
 func StyleOf(stream any) Style {
-	return Style(Is(stream) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb")
+	switch os.Getenv("SYSTEMD_COLORS") {
+	case "0", "no", "false", "off", "n", "f":
+		return false
+	case "1", "yes", "true", "on", "y", "t", "16", "256", "24bit":
+		return true
+	}
+	return Style(HasCursor(stream) && os.Getenv("NO_COLOR") == "")
+}
+
+// HasCursor reports whether stream is a terminal that can write where it has written before.
+func HasCursor(stream any) bool {
+	term := os.Getenv("TERM")
+	return term != "" && term != "dumb" && Is(stream)
 }
 
 // Sequences of ECMA-48, "SELECT GRAPHIC RENDITION".
