@@ -154,15 +154,14 @@ func (s *service) end(st *start) {
 
 // fail ends st: everybody who waits is told the reason.
 func (st *start) fail(reason error) {
-	s, a := st.service, st.service.activation
-	a.mu.Lock()
-	if st.over {
-		a.mu.Unlock()
-		return
+	if st.finish() {
+		st.tell(reason)
 	}
-	st.over, st.failed = true, true
-	st.timer.Stop()
-	a.mu.Unlock()
+}
+
+// tell tells everybody who waits the reason, when st has failed.
+func (st *start) tell(reason error) {
+	s, a := st.service, st.service.activation
 	a.log.Info("failed to activate a service", "service", s.name, "error", reason)
 	s.conn.Fail(reason)
 	s.end(st)
@@ -170,21 +169,38 @@ func (st *start) fail(reason error) {
 	s.begin()
 }
 
-// timedOut is called when the service has had all the time there is.
-func (st *start) timedOut(timeout time.Duration) {
-	st.kill()
-	st.fail(failure(syscall.ETIMEDOUT, "TimedOut", "Failed to activate service '%s': timed out (service_start_timeout=%dms)",
-		st.service.name, timeout.Milliseconds()))
-}
-
-// kill ends the program, if one was executed, unless the start has succeeded.
-func (st *start) kill() {
+// finish notes that st fails. It reports whether it was not over before.
+func (st *start) finish() bool {
 	a := st.service.activation
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if st.process != nil && !st.over {
-		st.process.Kill()
+	if st.over {
+		return false
 	}
+	st.over, st.failed = true, true
+	st.timer.Stop()
+	return true
+}
+
+// timedOut is called when the service has had all the time there is.
+func (st *start) timedOut(timeout time.Duration) {
+	st.abort(failure(syscall.ETIMEDOUT, "TimedOut", "Failed to activate service '%s': timed out (service_start_timeout=%dms)",
+		st.service.name, timeout.Milliseconds()))
+}
+
+// abort is fail for a service whose program may still run: it is ended, if it was executed.
+func (st *start) abort(reason error) {
+	if !st.finish() {
+		return
+	}
+	a := st.service.activation
+	a.mu.Lock()
+	p := st.process
+	a.mu.Unlock()
+	if p != nil {
+		p.Kill()
+	}
+	st.tell(reason)
 }
 
 // giveUp ends the start that is under way, if there is one.
@@ -194,8 +210,7 @@ func (s *service) giveUp(reason error) {
 	st := s.start
 	a.mu.Unlock()
 	if st != nil {
-		st.kill()
-		st.fail(reason)
+		st.abort(reason)
 	}
 }
 
