@@ -64,8 +64,9 @@ func TestInstallPutsFilesWhereTheyBelong(t *testing.T) {
 		"/usr/share/fish/vendor_completions.d/kdbus.fish": "0644",
 	}
 	systemd := map[string]string{
-		"/usr/lib/systemd/system/kdbus.service": "0644",
-		"/usr/lib/systemd/user/kdbus.service":   "0644",
+		"/usr/lib/systemd/system/kdbus.service":               "0644",
+		"/usr/lib/systemd/user/kdbus.service":                 "0644",
+		"/usr/share/kdbus/systemd/services-without-unit.conf": "0644",
 	}
 	s6 := map[string]string{
 		"/usr/share/kdbus/s6/kdbus/run":             "0755",

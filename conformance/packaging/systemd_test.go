@@ -73,6 +73,21 @@ busctl --user list --no-pager --acquired
 echo "user unit: $(systemctl --user is-active dbus.service)"
 systemctl --user reload dbus.service
 
+: a service without a unit
+mkdir -p /usr/local/share/dbus-1/system-services /etc/systemd/system/kdbus.service.d
+printf '[D-BUS Service]\nName=org.example.Direct\nExec=/usr/local/bin/direct\nUser=nobody\n' >/usr/local/share/dbus-1/system-services/org.example.Direct.service
+printf '#!/bin/sh\ntouch /tmp/direct\nexit 3\n' >/usr/local/bin/direct
+chmod +x /usr/local/bin/direct
+systemctl reload dbus.service
+! busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
+cp /usr/local/share/kdbus/systemd/services-without-unit.conf /etc/systemd/system/kdbus.service.d
+systemctl daemon-reload
+systemctl restart dbus.service
+until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
+! busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
+stat -c 'it ran as %U' /tmp/direct
+grep -E '^(NoNewPrivs|Seccomp|CapBnd):' /proc/$(systemctl show -P MainPID dbus.service)/status
+
 : the way back
 systemctl disable kdbus.service
 systemctl --global disable kdbus.service
@@ -122,5 +137,6 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`Rejected send message, 3 matched rules; .* member="UpdateActivationEnvironment"`,
 		`^denied: type=method_call, sender=.* member=UpdateActivationEnvironment`, `system\.conf:[0-9]+: <deny send_destination="org\.freedesktop\.DBus"`,
 		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`,
+		`^Call failed: The permission of the setuid helper is not correct$`, `^it ran as nobody$`, `^NoNewPrivs:\s+0$`,
 		`^after a reboot: /lib/systemd/system/dbus\.service$`, `^finished$`)
 }

@@ -53,8 +53,8 @@ Type=oneshot
 ExecStart=-/bin/bash -eux /etc/ask.sh
 StandardOutput=append:/etc/answers
 StandardError=append:/etc/answers
-ExecStopPost=/bin/systemctl --no-block exit 0
-TimeoutStartSec=60
+ExecStopPost=/bin/systemctl --no-block --force exit 0
+TimeoutStartSec=150
 END
 # In this order: control groups of its own begin where this process is.
 exec unshare --cgroup sh -euc "
