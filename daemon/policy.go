@@ -70,6 +70,10 @@ type rights struct {
 
 const driverName = "org.freedesktop.DBus"
 
+// maxRights is how many rights a policy remembers. There are as many as views, of which there are few, as each is
+// for all users that the same rules concern.
+const maxRights = 4096
+
 // rightsOf returns the rights that go with a view.
 func (p *xmlPolicy) rightsOf(view *busconfig.View) *rights {
 	p.mu.Lock()
@@ -84,7 +88,9 @@ func (p *xmlPolicy) rightsOf(view *busconfig.View) *rights {
 	}
 	answer := busconfig.Message{Type: wire.TypeMethodReturn, Reply: true, Requested: true, Sender: p.driver}
 	r.returns = view.MayReceive(&answer).Allowed
-	p.rights[view] = r
+	if len(p.rights) < maxRights {
+		p.rights[view] = r
+	}
 	return r
 }
 

@@ -384,6 +384,20 @@ func TestDenialsAreLoggedButNotWithoutEnd(t *testing.T) {
 	})
 }
 
+func TestWhatIsAllowedCanBeLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, `<policy context="default"><allow own="*"/><allow receive_type="*"/><allow send_type="*" log="true"/></policy>`)
+		a, b := connectAs(t, w.Bus, 0), connectAs(t, w.Bus, 0)
+		if _, err := post(a, call(a, b.UniqueName(), "a.b", "M"), b); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !strings.Contains(w.log.String(), "Would reject message, 1 matched rules") {
+			t.Error(w.log)
+		}
+	})
+}
+
 func TestWhoSitsAtTheMachine(t *testing.T) {
 	root := t.TempDir()
 	put := func(file, content string) {

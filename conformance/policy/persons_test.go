@@ -59,5 +59,15 @@ func TestTheSamePersonsMayConnect(t *testing.T) {
 	})
 }
 
+func TestOnlyThePrivilegedEavesdrop(t *testing.T) {
+	worlds := worldsOf(t, []role{{label: "r", user: "root", dbus1: true}, {label: "n", user: "nobody", dbus1: true}})
+	for _, label := range []string{"r", "n"} {
+		compare(t, worlds, label+" eavesdrops", func(w *world) string {
+			err := failed(w.members[label].(dbus1Member).Call(peer.DriverCall("AddMatch", "s", "eavesdrop='true'")))
+			return w.normal(fmt.Sprint(err))
+		})
+	}
+}
+
 // everythingElse is allowed to those who are connected.
 const everythingElse = `<policy context="default"><allow send_destination="*"/><allow receive_sender="*"/></policy>`
