@@ -47,6 +47,15 @@ func (a *policyAnswer) compare() {
 				"such as the path or all names of the peers.", a.said.Rules, len(j.Matched))
 		}
 	}
+	for _, j := range a.judgements {
+		if j.Kind != busconfig.Connect && !j.Peer.AtConsole && a.config.Policy.AsksForConsole() {
+			flag := "--at-console"
+			if j.Kind != q.Kind {
+				flag = "--peer-at-console"
+			}
+			a.note("There are rules for who sits at the machine (at_console), which %s is taken not to do; add %s if so.", describeUser(j.Peer), flag)
+		}
+	}
 	if q.Kind != busconfig.Send && q.Kind != busconfig.Receive {
 		return
 	}
