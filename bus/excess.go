@@ -10,7 +10,7 @@ import (
 // it. The attempt has failed by then; nothing else has happened.
 type Excess struct {
 	Limit       string // as dbus-daemon calls it, such as max_outgoing_bytes; or as kdbus does
-	Amount, Max int64  // what there is, and what may be: numbers, bytes, or nanoseconds for a time
+	Amount, Max int64  // what there is, and what may be: numbers, bytes, or milliseconds
 	UID         uint32 // the user that has so much
 	Conn        ID     // the connection that the limit is one of; 0 if that is none
 	Text        string // all of it, for people

@@ -100,7 +100,7 @@ func (p *Peer) exceeded(e *LimitError) {
 // late notes that p is disconnected since something has taken too long. It is called when a timer has fired, for what the
 // peer was when that was set.
 func (p *Peer) late(limit string, timeout time.Duration, creds meta.Creds, conn *bus.Conn, what string) {
-	excess := bus.Excess{Limit: limit, Amount: int64(timeout), Max: int64(timeout), UID: creds.UID}
+	excess := bus.Excess{Limit: limit, Amount: timeout.Milliseconds(), Max: timeout.Milliseconds(), UID: creds.UID}
 	who := "a peer"
 	if conn != nil {
 		excess.Conn, who = conn.ID(), conn.UniqueName()
