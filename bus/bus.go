@@ -36,7 +36,8 @@ type Config struct {
 	// the View of such a message anew, from its Payload, if the Policy needs PartHeader; nil if there is none.
 	View func(m *Message) any
 	// Refusal makes the message that tells src, a peer of D-Bus 1, that nobody gets m, which it has sent and which
-	// has waited for a service; nil for none. Others than D-Bus 1 peers are told of calls only, by ReplyDead and
+	// has waited for a service; nil for none. It also makes what monitors see of messages that an Explainer denies: src
+	// is nil for those of the bus itself. Others than D-Bus 1 peers are told of calls only, by ReplyDead and
 	// ReplyTimeout. It is called without locks, by the goroutine of whoever caused it.
 	Refusal func(src *Conn, m *Message, reason error) *Message
 }

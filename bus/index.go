@@ -104,5 +104,9 @@ func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
 	if m.Notification != nil && !b.policy.See(dst, m.Notification.subject()) {
 		return false
 	}
-	return b.policy.Overhear(src, dst, m)
+	if !b.policy.Overhear(src, dst, m) {
+		c.unheard(src, dst, m)
+		return false
+	}
+	return true
 }

@@ -105,6 +105,8 @@ func (c *Conn) tell(dst *Conn, cookie uint64, n Notification) {
 	}
 	if cookie != 0 && !dst.keptWaiting() || b.policy.Send(nil, dst, m, cookie != 0) == nil {
 		c.push(dst, m, how)
+	} else {
+		c.unheard(nil, dst, m)
 	}
 	m.Release()
 }

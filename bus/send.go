@@ -9,6 +9,9 @@ import "errors"
 // If somebody who gets m wants parts that it does not have yet, Send lets the Maker of m make them,
 // and then begins anew, as who gets it may have changed.
 func (c *Conn) Send(m *Message) error {
+	if c.refusals != nil { // what was denied before m is told before m
+		c.tellRefused()
+	}
 	m.Src = c.id
 	m.uid = c.uid
 	for {
@@ -321,6 +324,9 @@ const busUID = 1<<32 - 1
 // read what it asked for. What the policy does not let c have vanishes, as with dbus-daemon. The
 // caller keeps its reference.
 func (c *Conn) Deliver(m *Message) error {
+	if c.refusals != nil {
+		c.tellRefused()
+	}
 	m.Src = FromBus
 	m.Dst = c.id
 	m.uid = busUID
@@ -337,6 +343,7 @@ func (c *Conn) Deliver(m *Message) error {
 	if b.policy.Send(nil, c, m, m.ReplyCookie != 0) == nil {
 		return c.push(c, m, reported)
 	}
+	c.unheard(nil, c, m)
 	if m.ReplyCookie != 0 && !c.keptWaiting() {
 		c.tell(c, m.ReplyCookie, Notification{Kind: ReplyDead})
 	}

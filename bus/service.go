@@ -148,6 +148,7 @@ type refusal struct {
 	src     *Conn
 	message *Message
 	reason  error
+	unheard bool // only monitors are told, see Conn.unheard
 }
 
 // refuse tells who sent m, which has waited at from, that nobody gets it. Bus.mu is held for writing.
@@ -163,7 +164,7 @@ func (c *Conn) refuse(from *Conn, m *Message, reason error) {
 	case src == nil:
 	case m.waiter() != nil, src.wanted()&PartDBus1 != 0:
 		m.retain(1)
-		c.refusals = append(c.refusals, refusal{src, m, reason})
+		c.refusals = append(c.refusals, refusal{src: src, message: m, reason: reason})
 	case w != nil:
 		kind := ReplyDead
 		if errors.Is(reason, ErrTimedOut) {
@@ -184,7 +185,9 @@ func (c *Conn) tellRefused() {
 			answer = b.config.Refusal(r.src, r.message, r.reason)
 		}
 		b.mu.RLock()
-		if r.src.joined {
+		if r.unheard {
+			c.showDenial(r.src, answer)
+		} else if r.src.joined {
 			c.answer(r.src, answer)
 		}
 		b.mu.RUnlock()
@@ -312,4 +315,12 @@ func (b *Bus) Announce(m *Message) {
 	b.mu.Unlock()
 	m.Release()
 	c.Flush()
+}
+
+// HasOwner reports whether somebody owns a name, other than an activator.
+func (b *Bus) HasOwner(name string) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	n := b.names[name]
+	return n != nil && len(n.owners) > 0
 }

@@ -234,3 +234,31 @@ func (p *xmlPolicy) mayCopy(src, dst *bus.Conn, m *bus.Message, d *subject) bool
 	}
 	return d.rights.view.MayReceive(&c.asked).Allowed
 }
+
+// Explain implements bus.Explainer, for monitors. Nothing of it is logged.
+func (p *xmlPolicy) Explain(src, dst *bus.Conn, m *bus.Message) error {
+	d := subjectOf(dst)
+	if d == nil {
+		return nil
+	}
+	var asked busconfig.Message
+	switch {
+	case src != nil:
+		s := subjectOf(src)
+		if s == nil || describe(&asked, m) != nil {
+			return nil
+		}
+		asked.Destination, asked.Sender = d.names, s.names
+		if v := s.rights.view.MaySend(&asked); !v.Allowed {
+			return describeDenial(src, dst, m, asked, v, busconfig.Send)
+		}
+	case m.Notification != nil:
+		asked = p.notice(m.Notification.Kind)
+	default:
+		asked = p.ofDriver(m)
+	}
+	if v := d.rights.view.MayReceive(&asked); !v.Allowed {
+		return describeDenial(src, dst, m, asked, v, busconfig.Receive)
+	}
+	return nil
+}

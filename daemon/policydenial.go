@@ -18,13 +18,22 @@ import (
 // denied makes the error for a message that v denies. If v allows it, but wants it logged, there is no error.
 // strings in asked are valid for now.
 func (p *xmlPolicy) denied(src, dst *bus.Conn, m *bus.Message, asked busconfig.Message, v busconfig.Verdict, kind busconfig.Kind) error {
+	if err := p.denials.note(describeDenial(src, dst, m, asked, v, kind)); !v.Allowed {
+		return err
+	}
+	return nil
+}
+
+// describeDenial makes a denial. src is nil for the bus itself.
+func describeDenial(src, dst *bus.Conn, m *bus.Message, asked busconfig.Message, v busconfig.Verdict, kind busconfig.Kind) *denial {
 	d := &denial{src: src, dst: dst, kind: kind, rule: v.Rule, allowed: v.Allowed}
 	if dst != nil && dst.Flags()&bus.FlagActivator != 0 {
 		d.dst = nil
 	}
-	d.view = subjectOf(src).rights.view
 	if kind == busconfig.Receive {
 		d.view = subjectOf(dst).rights.view
+	} else {
+		d.view = subjectOf(src).rights.view
 	}
 	asked.Path, asked.Interface = strings.Clone(asked.Path), strings.Clone(asked.Interface)
 	asked.Member, asked.ErrorName = strings.Clone(asked.Member), strings.Clone(asked.ErrorName)
@@ -39,15 +48,12 @@ func (p *xmlPolicy) denied(src, dst *bus.Conn, m *bus.Message, asked busconfig.M
 	default:
 		d.destination = driverName // says dbus-daemon even of broadcasts
 	}
-	if err := p.denials.note(d); !v.Allowed {
-		return err
-	}
-	return nil
+	return d
 }
 
 // denial is the error for a message.
 type denial struct {
-	src, dst    *bus.Conn // dst is nil for the bus itself, or for a service that is not there yet
+	src, dst    *bus.Conn // nil for the bus itself; dst also for a service that is not there yet
 	kind        busconfig.Kind
 	view        *busconfig.View
 	asked       busconfig.Message
@@ -81,7 +87,10 @@ func (d *denial) complaint() string {
 	default:
 		what, rules = "Rejected send message", d.view.SendRules(&d.asked)
 	}
-	receiver := "bus"
+	sender, from, receiver := "(unset)", "(bus)", "bus"
+	if d.src != nil {
+		sender, from = d.src.UniqueName(), dbus1.Describe(d.src)
+	}
 	if d.dst != nil {
 		receiver = dbus1.Describe(d.dst)
 	}
@@ -91,7 +100,7 @@ func (d *denial) complaint() string {
 	}
 	m := &d.asked
 	return fmt.Sprintf("%s, %d matched rules; type=\"%s\", sender=\"%s\" (%s) interface=\"%s\" member=\"%s\" error name=\"%s\" requested_reply=\"%d\" destination=\"%s\" (%s)",
-		what, len(rules), m.Type, d.src.UniqueName(), dbus1.Describe(d.src), unset(m.Interface), unset(m.Member), unset(m.ErrorName),
+		what, len(rules), m.Type, sender, from, unset(m.Interface), unset(m.Member), unset(m.ErrorName),
 		requested, d.destination, receiver)
 }
 

@@ -92,10 +92,16 @@ func (a *laterAnswer) failure(reason error) *bus.Message {
 // bus.Config.
 func (s *Server) Refusal(src *bus.Conn, m *bus.Message, reason error) *bus.Message {
 	h := headerOfPayload(m)
+	if m.Notification != nil {
+		h = &wire.Header{Serial: driverSerial}
+	}
 	if h == nil {
 		return nil
 	}
-	p := &party{server: s, conn: src, name: src.UniqueName(), cookie: m.Cookie}
+	p := &party{server: s, conn: src, name: driverName, cookie: m.Cookie}
+	if src != nil {
+		p.name = src.UniqueName()
+	}
 	return p.failure(h, reason)
 }
 
