@@ -24,6 +24,9 @@ type Config struct {
 	Environment []string
 	// Systemd has services started by systemd if it can: dbus-daemon's option --systemd-activation.
 	Systemd bool
+	// Rules are the match rules of the bus. With them, services that have no unit are started by systemd,
+	// too, in one that is made for the purpose; may be nil.
+	Rules Rules
 	// Journal sends what services print to the journal, instead of where this process prints.
 	Journal bool
 	// Log gets what happens to services. Nil discards.
@@ -85,6 +88,9 @@ type Activation struct {
 	services    map[string]*service
 	waiting     map[uint32]load // by user
 	closed      bool
+	launched    uint64 // units that were made
+
+	launcher launcher
 }
 
 // load is what of one user waits.
@@ -104,6 +110,7 @@ func New(config Config) (*Activation, error) {
 		services:    make(map[string]*service),
 		waiting:     make(map[uint32]load),
 	}
+	a.launcher.activation = a
 	if config.Systemd {
 		if err := a.add(systemdName, nil); err != nil {
 			return nil, err
@@ -300,6 +307,7 @@ func (a *Activation) Close() {
 		a.forget(s)
 		s.conn.Close()
 	}
+	a.launcher.close()
 }
 
 // glance is what tells whether a directory has changed.

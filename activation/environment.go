@@ -70,10 +70,18 @@ func (a *Activation) SetEnvironment(vars map[string]string) error {
 func (a *Activation) starterEnvironment() []string {
 	a.mu.Lock()
 	vars := maps.Clone(a.environment)
+	a.mu.Unlock()
+	maps.Copy(vars, a.starterVariables())
+	return pairs(vars)
+}
+
+// starterVariables returns the variables by which services find the bus.
+func (a *Activation) starterVariables() map[string]string {
+	a.mu.Lock()
 	busType := a.settings.BusType
 	a.mu.Unlock()
 	address := a.config.Address()
-	vars["DBUS_STARTER_ADDRESS"] = address
+	vars := map[string]string{"DBUS_STARTER_ADDRESS": address}
 	if busType != "" {
 		vars["DBUS_STARTER_BUS_TYPE"] = busType
 	}
@@ -83,7 +91,7 @@ func (a *Activation) starterEnvironment() []string {
 	case "system":
 		vars["DBUS_SYSTEM_BUS_ADDRESS"] = address
 	}
-	return pairs(vars)
+	return vars
 }
 
 // pairs returns variables as NAME=VALUE, by name.

@@ -34,7 +34,8 @@ type start struct {
 	over    bool               // it has succeeded, or
 	failed  bool               // it is failing
 
-	prompted bool // Prompt has made it, and it has not been logged
+	prompted  bool       // Prompt has made it, and it has not been logged
+	transient *transient // the unit that was made for it; nil if none was
 }
 
 // Wake implements bus.Receiver: something waits.
@@ -67,10 +68,19 @@ func (s *service) Started() {
 	if s.start == nil {
 		return
 	}
-	s.start.over = true
-	s.start.timer.Stop()
-	s.start = nil
+	s.over()
 	a.log.Info("successfully activated a service", "service", s.name)
+}
+
+// over puts s at rest. Activation.mu is held.
+func (s *service) over() {
+	st := s.start
+	st.over = true
+	st.timer.Stop()
+	s.start = nil
+	if st.transient != nil {
+		go st.dropUnit()
+	}
 	if s.retired {
 		go s.leaveLater()
 	}
@@ -143,12 +153,7 @@ func (s *service) end(st *start) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s.start == st {
-		st.over = true
-		st.timer.Stop()
-		s.start = nil
-		if s.retired {
-			go s.leaveLater()
-		}
+		s.over()
 	}
 }
 

@@ -19,9 +19,11 @@ func (st *start) run() {
 		return
 	}
 	var err error
-	if a.config.Systemd && file.SystemdService != "" {
+	switch {
+	case a.config.Systemd && file.SystemdService != "":
 		err = a.toSystemd(requestUnit(file.SystemdService))
-	} else {
+	case a.config.Systemd && st.launch(file):
+	default:
 		err = st.execute(file)
 	}
 	if err != nil {

@@ -232,7 +232,11 @@ func TestServicesKeepTheirAccounts(t *testing.T) {
 				p.AwaitOwner(example, func(error) *bus.Message { return nil })
 				p.Flush()
 			},
-			"acquire": func(*rapid.T) { p := pick(); p.AcquireName(example, bus.ReplaceExisting|bus.AllowReplacement); p.Flush() },
+			"acquire": func(*rapid.T) {
+				p := pick()
+				p.AcquireName(example, bus.ReplaceExisting|bus.AllowReplacement)
+				p.Flush()
+			},
 			"release": func(*rapid.T) { p := pick(); p.ReleaseName(example); p.Flush() },
 			"fail":    func(*rapid.T) { a.Fail(errors.New("broken")) },
 			"leave": func(t *rapid.T) {

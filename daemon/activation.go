@@ -12,7 +12,7 @@ import (
 // Services that are started when they are called, of a bus that has a configuration.
 
 // newActivation makes the services of the configuration known to the bus.
-func (d *Daemon) newActivation() error {
+func (d *Daemon) newActivation(rules *dbus1.Subscriptions) error {
 	if d.file == nil {
 		return nil
 	}
@@ -26,6 +26,7 @@ func (d *Daemon) newActivation() error {
 		Endpoint: d.bus.Endpoint(),
 		Address:  d.Address,
 		Systemd:  d.config.SystemdActivation,
+		Rules:    rules,
 		Journal:  d.config.Journal,
 		Log:      d.log,
 		Settings: startSettings(d.file),

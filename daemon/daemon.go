@@ -190,7 +190,7 @@ func (d *Daemon) makeBus() error {
 			return d.server.Refusal(src, m, reason)
 		},
 	})
-	if err := d.newActivation(); err != nil {
+	if err := d.newActivation(subscriptions); err != nil {
 		return err
 	}
 	// Each front-end uses something of the other: the driver answers native clients, too.
