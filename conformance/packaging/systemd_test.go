@@ -93,6 +93,18 @@ systemctl disable kdbus.service
 systemctl --global disable kdbus.service
 systemctl daemon-reload
 echo "after a reboot: $(systemctl show -P FragmentPath dbus.service)"
+
+: in place of the program, in the unit of the distribution
+rm /tmp/direct
+ln -sf /usr/local/bin/kdbus /usr/bin/dbus-daemon
+systemctl stop kdbus.service
+systemctl start dbus.service
+until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
+echo "program: $(readlink /proc/$(systemctl show -P MainPID dbus.service)/exe)"
+hostnamectl hostname
+! busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
+stat -c 'it ran as %U' /tmp/direct
+systemctl reload dbus.service
 echo finished
 `
 
@@ -138,5 +150,6 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`^denied: type=method_call, sender=.* member=UpdateActivationEnvironment`, `system\.conf:[0-9]+: <deny send_destination="org\.freedesktop\.DBus"`,
 		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`,
 		`^Call failed: The permission of the setuid helper is not correct$`, `^it ran as nobody$`, `^NoNewPrivs:\s+0$`,
-		`^after a reboot: /lib/systemd/system/dbus\.service$`, `^finished$`)
+		`^after a reboot: /lib/systemd/system/dbus\.service$`,
+		`^program: .*/usr/local/bin/kdbus$`, `^it ran as nobody$`, `^finished$`)
 }
