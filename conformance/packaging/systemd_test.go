@@ -72,6 +72,18 @@ until busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.
 busctl --user list --no-pager --acquired
 echo "user unit: $(systemctl --user is-active dbus.service)"
 systemctl --user reload dbus.service
+grep -E '^(NoNewPrivs|Seccomp):' /proc/$(systemctl --user show -P MainPID dbus.service)/status
+
+: a service of a user without a unit is not confined as the bus is
+mkdir -p /usr/local/share/dbus-1/services
+printf '[D-BUS Service]\nName=org.example.User\nExec=/usr/local/bin/user-service\n' >/usr/local/share/dbus-1/services/org.example.User.service
+printf '#!/bin/sh\nexec dbus-test-tool echo --session --name=org.example.User\n' >/usr/local/bin/user-service
+chmod +x /usr/local/bin/user-service
+systemctl --user reload dbus.service
+busctl --user call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.User 0
+service=$(busctl --user call org.freedesktop.DBus / org.freedesktop.DBus GetConnectionUnixProcessID s org.example.User)
+grep -E '^(NoNewPrivs|Seccomp):' /proc/${service#u }/status
+cat /proc/${service#u }/cgroup
 
 : a service without a unit
 mkdir -p /usr/local/share/dbus-1/system-services /etc/systemd/system/kdbus.service.d
@@ -148,7 +160,8 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`reloaded the configuration`, `kdbus call: .*/etc/dbus-1/system-local\.conf:1: <deny>: the attribute nonsense is unknown`, `reloaded the configuration`,
 		`Rejected send message, 3 matched rules; .* member="UpdateActivationEnvironment"`,
 		`^denied: type=method_call, sender=.* member=UpdateActivationEnvironment`, `system\.conf:[0-9]+: <deny send_destination="org\.freedesktop\.DBus"`,
-		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`,
+		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`, `^NoNewPrivs:\s+1$`, `^Seccomp:\s+2$`,
+		`^u 1$`, `^NoNewPrivs:\s+0$`, `^Seccomp:\s+0$`, `dbus-org\.example\.User`,
 		`^Call failed: The permission of the setuid helper is not correct$`, `^it ran as nobody$`, `^NoNewPrivs:\s+0$`,
 		`^after a reboot: /lib/systemd/system/dbus\.service$`,
 		`^program: .*/usr/local/bin/kdbus$`, `^it ran as nobody$`, `^finished$`)
