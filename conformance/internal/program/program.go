@@ -148,6 +148,19 @@ func (p *Process) Await(t *testing.T, pattern string) []string {
 	}
 }
 
+// AwaitWhile is Await for what may have to be provoked more than once: it calls provoke again and again,
+// with pauses, until the output has a match.
+func (p *Process) AwaitWhile(t *testing.T, pattern string, provoke func()) {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	for deadline := time.Now().Add(limit); !re.MatchString(p.Text()); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q has not printed %q but:\n%s", p.Argv, pattern, p.Text())
+		}
+		provoke()
+	}
+}
+
 // Interrupt ends a program as Ctrl-C does and waits for it.
 func (p *Process) Interrupt(t *testing.T) {
 	t.Helper()
