@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -35,6 +36,9 @@ func (a *policyAnswer) compare() {
 		refused = busconfig.Receive
 	}
 	for _, j := range a.judgements {
+		if decides := j.Verdict.Rule; a.said.Rule != "" && (j.Kind == refused || j.Kind == busconfig.Own) && !isAt(decides, a.said.Rule) {
+			a.note("The bus says that the rule at %s decides: it has another configuration, or one that has changed since.", a.said.Rule)
+		}
 		if a.said.Rules < 0 || j.Kind != refused {
 			continue
 		}
@@ -69,6 +73,18 @@ func (a *policyAnswer) compare() {
 	case q.Sender == nil && !a.said.FromBus:
 		a.note("Whether the sender may send it is not looked at; name its user with --peer.")
 	}
+}
+
+// isAt tells whether a rule is at a place, FILE:LINE. Buses tell the full path.
+func isAt(r *busconfig.Rule, place string) bool {
+	if r == nil {
+		return false
+	}
+	full := r.Source
+	if path, err := filepath.Abs(r.File); err == nil {
+		full.File = path
+	}
+	return r.Source.String() == place || full.String() == place
 }
 
 func verdictWord(allowed bool) string {

@@ -39,6 +39,8 @@ type Text struct {
 	Fields map[string]string
 	// Rules is how many rules the bus says have matched; -1 if it does not say.
 	Rules int
+	// Rule is where the rule is that decided, as kdbus says it: FILE:LINE; "" if the text does not tell.
+	Rule string
 	// SenderUID and ReceiverUID are the users at both ends, nil if the text does not tell.
 	SenderUID, ReceiverUID *uint32
 	// FromBus and ToBus are set if that end is the bus itself.
@@ -50,6 +52,7 @@ type Text struct {
 var (
 	message = regexp.MustCompile(`(Rejected send message|Rejected receive message|Would reject message)(?:, (\d+) matched rules)?;`)
 	own     = regexp.MustCompile(`Connection "([^"]*)" is not allowed to own the service "([^"]*)" due to`)
+	rule    = regexp.MustCompile(`; rule: ([^<>"]+:\d+) <`)
 	broker  = regexp.MustCompile(`ecurity policy denied (\S+) to (send|receive) (method call|method return|error|signal) ` +
 		`([^\s:]+):(\S+)\.([^\s.]+) (?:to|from) (\S+?)\.?(?:\s|$)`)
 )
@@ -78,6 +81,9 @@ func Parse(s string) (*Text, error) {
 		s = strings.ReplaceAll(s, `\"`, `"`)
 	}
 	t := &Text{Fields: map[string]string{}, Rules: -1}
+	if m := rule.FindStringSubmatch(s); m != nil {
+		t.Rule = m[1]
+	}
 	if m := own.FindStringSubmatch(s); m != nil {
 		t.Action, t.Fields["sender"], t.Name = Own, m[1], m[2]
 		return t, nil

@@ -30,7 +30,7 @@ var texts = map[string]struct {
 	},
 	"call of the bus in a log with escapes, with more at the end": {
 		`level=WARN msg="Rejected send message, 3 matched rules; type=\"method_call\", sender=\":1.3\" (uid=33 pid=71 comm=\"\") interface=\"org.freedesktop.DBus\" member=\"UpdateActivationEnvironment\" error name=\"(unset)\" requested_reply=\"0\" destination=\"org.freedesktop.DBus\" (bus); rule: /usr/share/dbus-1/system.conf:76 <deny send_member=\"X\"/>"`,
-		denial.Text{Action: denial.Send, Rules: 3, SenderUID: uid(33), ToBus: true, Fields: map[string]string{
+		denial.Text{Action: denial.Send, Rules: 3, Rule: "/usr/share/dbus-1/system.conf:76", SenderUID: uid(33), ToBus: true, Fields: map[string]string{
 			"type": "method_call", "sender": ":1.3", "interface": "org.freedesktop.DBus", "member": "UpdateActivationEnvironment",
 			"error": "", "requested_reply": "0", "destination": "org.freedesktop.DBus"}},
 	},
@@ -42,6 +42,10 @@ var texts = map[string]struct {
 	"name": {
 		`Error org.freedesktop.DBus.Error.AccessDenied: Connection ":1.5" is not allowed to own the service "org.example.A" due to security policies in the configuration file`,
 		denial.Text{Action: denial.Own, Name: "org.example.A", Rules: -1, Fields: map[string]string{"sender": ":1.5"}},
+	},
+	"name, with the rule": {
+		`Connection ":1.5" is not allowed to own the service "org.example.A" due to security policies in the configuration file; rule: /etc/my bus.conf:7 <deny own="*"/> of <policy context="default">`,
+		denial.Text{Action: denial.Own, Name: "org.example.A", Rules: -1, Rule: "/etc/my bus.conf:7", Fields: map[string]string{"sender": ":1.5"}},
 	},
 	"dbus-broker, sending": {
 		`Nov 23 h dbus-broker[5]: A security policy denied :1.33 to send method call /org/x:org.example.I.M to org.example.A.`,
