@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"interruptible": program(interruptible),
 		"with-service":  program(withService),
 		"with-sleeper":  program(withSleeper),
+		"overfill":      program(overfill),
 		"during":        program(during),
 	})
 }

@@ -166,3 +166,27 @@ func sleep(addr string) (net.Conn, error) {
 	_, err = socket.Write(said)
 	return socket, err
 }
+
+// overfill NAME: call NAME, who does not read, with large messages until the bus refuses one, and say so.
+func overfill(args []string) error {
+	conn, err := kdbus.DialSession(context.Background())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	const calls = 8 // what waits already, and seven of these, is all that there is space for
+	refused := make(chan error, calls)
+	content := make([]byte, 16<<20)
+	for range calls {
+		go func() {
+			_, err := conn.Object(args[0], "/").Call(context.Background(), "com.example.Sleeper.Take", content)
+			refused <- err
+		}()
+	}
+	err = <-refused
+	if errors.Is(err, kdbus.ErrLimitsExceeded) {
+		fmt.Fprintln(os.Stderr, "refused")
+		return nil
+	}
+	return err
+}

@@ -24,7 +24,7 @@ type top struct {
 	watch    *watch
 	asker    *kdbus.Conn // which can still send
 	counter  counter
-	has      map[uint32]userQuota // what users have; nil if the bus does not tell
+	had, has map[uint32]userQuota // what users had before and have now; nil if the bus does not tell
 	users    metadata.Users
 	interval time.Duration
 	mode     jsontext.Mode
@@ -47,7 +47,8 @@ be received. Who talked most comes first. Signals to everybody count as sent onl
 A kdbus bus also tells how full queues are. QUOTA of a connection is how much of its share
 in that queue the user FILLED BY has used, of whom most waits there; at 100% the bus refuses
 to take more from that user for that connection. Of users, it is the same where it is most,
-HELD is what they have sent and nobody has received yet, and CONNECTIONS how many they have.
+HELD is what they have sent and nobody has received yet, REFUSED how often they have reached
+a limit meanwhile, and CONNECTIONS how many they have.
 
 On a terminal the tables are shown again and again until Ctrl-C; elsewhere, and as JSON,
 once. Times in JSON are in microseconds, the interval in seconds.`,
@@ -80,7 +81,7 @@ once. Times in JSON are in microseconds, the interval in seconds.`,
 		if err := names.learnOwners(ctx, asker); err != nil {
 			return err
 		}
-		t.counter.owners = names.owners
+		t.counter.owners, t.has = names.owners, t.quotas(ctx)
 		fmt.Fprintf(cmd.ErrOrStderr(), "Counting bus messages for %v.\n", t.interval)
 		return t.run(ctx, cmd.OutOrStdout())
 	}

@@ -31,6 +31,7 @@ type userQuota struct {
 	connections, maxConnections uint64
 	messages, bytes             uint64 // that it sent and that wait for their receivers
 	percent                     uint64 // of its share, in the queue where that is most
+	refused                     uint64 // how often a limit was reached, since the bus was made
 }
 
 // ask asks the bus who those are that have talked, and what waits for them.
@@ -56,10 +57,17 @@ func (t *top) ask(ctx context.Context) {
 		}
 		talker.queue = queueUseOf(stats)
 	}
-	t.has = nil
-	if stats, err := kdbus.Call[map[string]kdbus.Variant](ctx, bus, busName+".Debug.Stats.GetStats"); err == nil {
-		t.has = quotasOf(stats)
+	t.had = t.has
+	t.has = t.quotas(ctx)
+}
+
+// quotas asks the bus what users have; nil if it does not tell.
+func (t *top) quotas(ctx context.Context) map[uint32]userQuota {
+	stats, err := kdbus.Call[map[string]kdbus.Variant](ctx, t.asker.Object(busName, "/org/freedesktop/DBus"), busName+".Debug.Stats.GetStats")
+	if err != nil {
+		return nil
 	}
+	return quotasOf(stats)
 }
 
 // queueUseOf reads what GetConnectionStats has answered.
@@ -86,7 +94,8 @@ func quotasOf(stats map[string]kdbus.Variant) map[uint32]userQuota {
 	all := make(map[uint32]userQuota, len(users))
 	for uid, has := range users {
 		all[uid] = userQuota{connections: has["Connections"], maxConnections: has["MaxConnections"],
-			messages: has["QueuedMessages"], bytes: has["QueuedBytes"], percent: has["FullestPercent"]}
+			messages: has["QueuedMessages"], bytes: has["QueuedBytes"], percent: has["FullestPercent"],
+			refused: has["LimitsReached"]}
 	}
 	return all
 }

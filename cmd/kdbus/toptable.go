@@ -21,7 +21,7 @@ var trafficColumns = []table.Column{{Title: "SENT", Right: true}, {Title: "SENT 
 var (
 	queueColumns = []table.Column{{Title: "QUEUE LIMIT BYTES", Data: true}, {Title: "DROPPED", Right: true}, {Title: "QUOTA", Right: true}, {Title: "FILLED BY"}}
 	userColumns  = []table.Column{{Title: "HELD", Right: true}, {Title: "HELD BYTES", Right: true}, {Title: "QUOTA", Right: true},
-		{Title: "MAX CONNECTIONS", Data: true}, {Title: "CONNECTIONS", Right: true}}
+		{Title: "REFUSED", Right: true}, {Title: "MAX CONNECTIONS", Data: true}, {Title: "CONNECTIONS", Right: true}}
 )
 
 func number(n uint64) table.Cell { return table.Cell{Text: strconv.FormatUint(n, 10), JSON: n} }
@@ -83,6 +83,7 @@ func (t *top) connections() (connections, byUser *table.Table) {
 	}
 	users := make(map[string]*userTraffic)
 	for uid, quota := range t.has {
+		quota.refused -= t.had[uid].refused
 		users[t.users.Name(uint64(uid))] = &userTraffic{quota: &quota}
 	}
 	for _, unique := range t.busiest() {
@@ -110,7 +111,7 @@ func userTable(users map[string]*userTraffic) *table.Table {
 	t := &table.Table{Columns: slices.Concat([]table.Column{{Title: "USER"}}, trafficColumns, userColumns)}
 	order := make([]string, 0, len(users))
 	for user, u := range users {
-		if u.sent+u.received > 0 || u.quota != nil && u.quota.messages > 0 {
+		if u.sent+u.received > 0 || u.quota != nil && u.quota.messages+u.quota.refused > 0 {
 			order = append(order, user)
 		}
 	}
@@ -119,7 +120,7 @@ func userTable(users map[string]*userTraffic) *table.Table {
 		u := users[user]
 		quota := make([]table.Cell, len(userColumns))
 		if q := u.quota; q != nil {
-			quota = []table.Cell{number(q.messages), number(q.bytes), percent(q.percent), number(q.maxConnections), number(q.connections)}
+			quota = []table.Cell{number(q.messages), number(q.bytes), percent(q.percent), number(q.refused), number(q.maxConnections), number(q.connections)}
 		}
 		t.Rows = append(t.Rows, slices.Concat([]table.Cell{table.Text(user)}, trafficCells(&u.traffic, u.queue), quota))
 	}
