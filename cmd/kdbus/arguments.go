@@ -101,6 +101,22 @@ func knowsFlag(cmd *cobra.Command, arg string) bool {
 	return len(arg) > 1 && cmd.Flags().ShorthandLookup(arg[1:2]) != nil
 }
 
+// explainFlag says of a flag of busctl that kdbus does not have what to do instead.
+func explainFlag(err error) error {
+	for _, f := range [...]struct{ flag, advice string }{
+		{"--host", "kdbus does not go to other machines; run it there, or let ssh -L bring the socket here and name it with --address"},
+		{"'H' in", "kdbus does not go to other machines; run it there, or let ssh -L bring the socket here and name it with --address"},
+		{"--machine", "kdbus does not go into containers; name the container's socket with --address, below /proc/PID/root"},
+		{"'M' in", "kdbus does not go into containers; name the container's socket with --address, below /proc/PID/root"},
+		{"--show-machine", "kdbus does not ask machined which container a peer is in; `kdbus status` tells its control group"},
+	} {
+		if text := err.Error(); strings.HasPrefix(text, "unknown ") && (strings.HasSuffix(text, f.flag) || strings.Contains(text, f.flag+" ")) {
+			return fmt.Errorf("%w: %s", err, f.advice)
+		}
+	}
+	return err
+}
+
 // usage makes a wrong number of arguments a usage error.
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -110,7 +110,7 @@ They talk to the bus of the machine unless --user or --address names another one
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, explainFlag(err)} })
 	root.SetVersionTemplate("{{.Version}}\n")
 	cobra.AddTemplateFunc("exitCodes", exitCodes)
 	root.SetHelpTemplate(helpTemplate)
