@@ -155,7 +155,7 @@ func answerQuestion(cmd *cobra.Command, o *policyOptions, args []string) (*polic
 	if len(a.judgements) == 0 {
 		return nil, errors.New("nobody's rules are known; add --user or --peer")
 	}
-	a.compare()
+	a.annotate()
 	return a, nil
 }
 

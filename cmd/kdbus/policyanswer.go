@@ -8,7 +8,6 @@ import (
 
 	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/denial"
-	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/jsontext"
 	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/judgement"
 	"github.com/kdbus-go/kdbus/cmd/kdbus/internal/tty"
 	"github.com/kdbus-go/kdbus/wire"
@@ -28,41 +27,51 @@ func (a *policyAnswer) note(format string, args ...any) {
 	a.notes = append(a.notes, fmt.Sprintf(format, args...))
 }
 
-// compare notes where the answer is not what the bus has said, and what the answer does not see.
-func (a *policyAnswer) compare() {
-	q := a.question
-	refused := busconfig.Send
-	if a.said.Action == denial.Receive {
-		refused = busconfig.Receive
-	}
+// annotate notes what the answer does not see, and where it is not what the bus has said.
+func (a *policyAnswer) annotate() {
 	for _, j := range a.judgements {
-		if decides := j.Verdict.Rule; a.said.Rule != "" && (j.Kind == refused || j.Kind == busconfig.Own) && !isAt(decides, a.said.Rule) {
-			a.note("The bus says that the rule at %s decides: it has another configuration, or one that has changed since.", a.said.Rule)
-		}
-		if a.said.Rules < 0 || j.Kind != refused {
-			continue
-		}
-		switch denied := !a.said.Warned; {
-		case j.Verdict.Allowed == denied:
-			a.note("The bus has decided otherwise: it has another configuration, or the peers have other names, "+
-				"groups or seats than are known here. It says that %d rules matched.", a.said.Rules)
-		case len(j.Matched) != a.said.Rules:
-			a.note("The bus says that %d rules matched, not %d: it has another configuration, or more is known there, "+
-				"such as the path or all names of the peers.", a.said.Rules, len(j.Matched))
-		}
-	}
-	for _, j := range a.judgements {
+		a.compare(&j)
 		if j.Kind != busconfig.Connect && !j.Peer.AtConsole && a.config.Policy.AsksForConsole() {
 			flag := "--at-console"
-			if j.Kind != q.Kind {
+			if j.Kind != a.question.Kind {
 				flag = "--peer-at-console"
 			}
 			a.note("There are rules for who sits at the machine (at_console), which %s is taken not to do; add %s if so.", describeUser(j.Peer), flag)
 		}
 	}
-	if q.Kind != busconfig.Send && q.Kind != busconfig.Receive {
+	if q := a.question; q.Kind == busconfig.Send || q.Kind == busconfig.Receive {
+		a.noteEnds(q)
+	}
+}
+
+// compare notes where j is not what the bus has said.
+func (a *policyAnswer) compare(j *judgement.Judgement) {
+	refused := busconfig.Send
+	switch a.said.Action {
+	case denial.Receive:
+		refused = busconfig.Receive
+	case denial.Own:
+		refused = busconfig.Own
+	}
+	if j.Kind != refused {
 		return
 	}
+	if a.said.Rule != "" && !isAt(j.Verdict.Rule, a.said.Rule) {
+		a.note("The bus says that the rule at %s decides: it has another configuration, or one that has changed since.", a.said.Rule)
+	}
+	switch n := a.said.Rules; {
+	case n < 0:
+	case j.Verdict.Allowed != a.said.Warned:
+		a.note("The bus has decided otherwise: it has another configuration, or the peers have other names, "+
+			"groups or seats than are known here. It says that %d rules matched.", n)
+	case len(j.Matched) != n:
+		a.note("The bus says that %d rules matched, not %d: it has another configuration, or more is known there, "+
+			"such as the path or all names of the peers.", n, len(j.Matched))
+	}
+}
+
+// noteEnds notes what is not known of the peers at both ends of the message.
+func (a *policyAnswer) noteEnds(q *judgement.Question) {
 	if len(q.Message.Destination) == 1 && strings.HasPrefix(q.Message.Destination[0], ":") && q.Sender != nil {
 		a.note("Rules about the well-known names of %s are not seen; name all of them with --to (`kdbus status %[1]s` tells them).",
 			q.Message.Destination[0])
@@ -259,63 +268,4 @@ func messageTypeName(t wire.Type) string {
 		}
 	}
 	return ""
-}
-
-// json is the answer for programs.
-func (a *policyAnswer) json() jsontext.Object {
-	o := jsontext.Object{{Key: "allowed", Value: judgement.Allowed(a.judgements)}, {Key: "config", Value: a.config.File}}
-	var all []any
-	for _, j := range a.judgements {
-		one := jsontext.Object{
-			{Key: "kind", Value: j.Kind.String()}, {Key: "uid", Value: j.Peer.UID}, {Key: "allowed", Value: j.Verdict.Allowed},
-			{Key: "rule", Value: ruleJSON(j.Verdict.Rule)},
-		}
-		if !a.brief {
-			var exceptions []any
-			for _, e := range j.Exceptions {
-				var fields jsontext.Object
-				for _, f := range e.Fields {
-					fields = append(fields, jsontext.Member{Key: f.Name, Value: f.Value})
-				}
-				exceptions = append(exceptions, jsontext.Object{{Key: "fields", Value: fields}, {Key: "allowed", Value: e.Rule.Allow}, {Key: "rule", Value: ruleJSON(e.Rule)}})
-			}
-			one = append(one, jsontext.Member{Key: "matched", Value: rulesJSON(j.Matched)}, jsontext.Member{Key: "void", Value: rulesJSON(j.Void)},
-				jsontext.Member{Key: "voidBy", Value: ruleJSON(j.By)}, jsontext.Member{Key: "exceptions", Value: exceptions})
-		}
-		all = append(all, one)
-	}
-	o = append(o, jsontext.Member{Key: "judgements", Value: all})
-	if !a.brief {
-		o = append(o, jsontext.Member{Key: "notes", Value: texts(a.notes)})
-		warnings := make([]string, len(a.config.Warnings))
-		for i, w := range a.config.Warnings {
-			warnings[i] = w.String()
-		}
-		o = append(o, jsontext.Member{Key: "warnings", Value: texts(warnings)})
-	}
-	return o
-}
-
-func texts(list []string) []any {
-	all := make([]any, len(list))
-	for i, s := range slices.All(list) {
-		all[i] = s
-	}
-	return all
-}
-
-func rulesJSON(rules []*busconfig.Rule) []any {
-	all := make([]any, len(rules))
-	for i, r := range rules {
-		all[i] = ruleJSON(r)
-	}
-	return all
-}
-
-func ruleJSON(r *busconfig.Rule) any {
-	if r == nil {
-		return nil
-	}
-	return jsontext.Object{{Key: "file", Value: r.File}, {Key: "line", Value: r.Line}, {Key: "allow", Value: r.Allow},
-		{Key: "rule", Value: r.String()}, {Key: "policy", Value: r.Context.String()}}
 }
