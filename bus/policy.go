@@ -1,5 +1,7 @@
 package bus
 
+import "sync/atomic"
+
 // A Policy decides who may do what on a bus. It is asked in the core, for every front-end alike. A
 // nil error allows; an error is handed to whoever asked, wrapped in nothing. errors.As should find an
 // [*Error] with ErrDenied in it, and its text should name the rule.
@@ -71,8 +73,9 @@ func (AllowAll) Unrequested() bool { return false }
 // policies are the policy of a bus as it is now. Bus.mu guards them.
 type policies struct {
 	policy Policy
-	needs  Parts  // of policy
-	serial uint64 // of the exchanges, so that subjects are made anew
+	needs  Parts         // of policy
+	early  atomic.Uint32 // needs, to be read without the lock
+	serial uint64        // of the exchanges, so that subjects are made anew
 	// protection is what policy is, or nil, as long as no connection holds entries.
 	protection *protection
 }
@@ -92,6 +95,7 @@ func (b *Bus) SetPolicy(p Policy) {
 		b.policy = p
 	}
 	b.needs = p.Needs()
+	b.early.Store(uint32(b.needs))
 	b.serial++
 	for _, conns := range []map[ID]*Conn{b.conns, b.services} {
 		for _, c := range conns {

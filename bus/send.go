@@ -14,12 +14,20 @@ func (c *Conn) Send(m *Message) error {
 	}
 	m.Src = c.id
 	m.uid = c.uid
+	c.prepare(m)
 	for {
 		missing, err := c.try(m)
 		if missing == 0 {
 			return err
 		}
 		m.supply(missing)
+	}
+}
+
+// prepare has those parts of m made that the policy needs of every message, rather than try in vain.
+func (c *Conn) prepare(m *Message) {
+	if lacking := Parts(c.bus.early.Load()) &^ m.Has; lacking != 0 {
+		m.supply(lacking)
 	}
 }
 
@@ -261,6 +269,7 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
 func (c *Conn) SendToBus(m *Message) error {
 	m.Src = c.id
 	m.uid = c.uid
+	c.prepare(m)
 	for {
 		missing, err := c.tryBus(m)
 		if missing == 0 {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -299,8 +301,18 @@ func (m *message) agrees(h *wire.Header) error {
 		return fmt.Errorf("the serial is %d, and the cookie is %d", h.Serial, m.Cookie)
 	case h.UnixFDs != uint32(len(m.FDs)):
 		return fmt.Errorf("the header has %d file descriptors, and the message %d", h.UnixFDs, len(m.FDs))
-	case h.Destination != "" && h.Destination != m.destination() && (m.Dst == bus.ToName || h.Destination != m.Dst.String()):
+	case h.Destination != "" && h.Destination != m.DstName && !isUniqueName(h.Destination, m.Dst):
 		return fmt.Errorf("the header goes to %s, and the message to %s", h.Destination, m.destination())
 	}
 	return nil
+}
+
+// isUniqueName reports whether s is the unique name of the connection with this id.
+func isUniqueName(s string, id bus.ID) bool {
+	digits, ok := strings.CutPrefix(s, ":1.")
+	if !ok || id == bus.ToName || id == bus.Broadcast || digits == "" || digits[0] == '0' {
+		return false
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return err == nil && bus.ID(n) == id
 }

@@ -71,7 +71,7 @@ func (m *message) readHeader() any {
 	if err := m.agrees(h); err != nil {
 		return err
 	}
-	h.Sender, h.Destination = m.conn.bus.UniqueName(), m.destination()
+	h.Sender, h.Destination = "", m.DstName // the bus knows better, except to which name it goes
 	return h
 }
 

@@ -34,7 +34,7 @@ func (r *reader) Send(src, _ *bus.Conn, m *bus.Message, _ bool) error {
 	case error:
 		r.seen = "error"
 	case *wire.Header:
-		r.seen = fmt.Sprintf("%v %s %s.%s to %s from %s", view.Type, view.Path, view.Interface, view.Member, view.Destination, view.Sender)
+		r.seen = fmt.Sprintf("%v %s %s.%s to %s", view.Type, view.Path, view.Interface, view.Member, view.Destination)
 	}
 	return nil
 }
@@ -43,9 +43,9 @@ func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 	policy := &reader{}
 	w := newWorld(t, func(b *bus.Config, _ *native.Config) { b.Policy = policy })
 	a, b := w.join(), w.join()
-	to, from := fmt.Sprintf(":1.%d", b.ID), fmt.Sprintf(":1.%d", a.ID)
 	call := wire.Header{Type: wire.TypeMethodCall, Flags: wire.NoReplyExpected, Serial: 5, Path: "/p", Interface: "a.b", Member: "M"}
-	want := "method_call /p a.b.M to " + to + " from " + from
+	const want = "method_call /p a.b.M to org.example.Name"
+	w.do(b, &abi.NameAcquire{Name: "org.example.Name"})
 	good := dbus(t, call, "text")
 	broken := append([]byte(nil), good...)
 	for i := len(broken) - len("\x04\x00\x00\x00text\x00"); i < len(broken); i++ {
@@ -94,7 +94,7 @@ func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 		{"of GVariant", version(good, 1), nil, "nothing"},
 		{"of GVariant, of another type", version(good, 4), nil, "error"},
 	} {
-		o := nativetest.Outgoing{Message: abi.Message{DstID: b.ID, Cookie: 5}, Body: test.body}
+		o := nativetest.Outgoing{Message: abi.Message{DstName: "org.example.Name", Cookie: 5}, Body: test.body}
 		if test.change != nil {
 			test.change(&o)
 		}
@@ -109,7 +109,7 @@ func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.recv(b)
-	if policy.seen != want {
+	if policy.seen != "method_call /p a.b.M to " {
 		t.Errorf("a header in a brief frame: %s", policy.seen)
 	}
 }
