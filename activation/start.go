@@ -1,8 +1,6 @@
 package activation
 
 import (
-	"strings"
-
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/busconfig"
 )
@@ -105,11 +103,8 @@ func command(file *busconfig.Service, helper string) ([]string, error) {
 		line = helper + " " + file.Name
 	}
 	words, err := busconfig.SplitCommand(line)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, failure(spawnFailed, "InvalidArgs", "Unclosed quotes in command line")
-	case strings.TrimSpace(line) == "" || len(words) == 0:
-		return nil, failure(spawnFailed, "InvalidArgs", "No tokens found in command line")
 	}
 	return words, nil
 }

@@ -23,9 +23,8 @@ var systemdRuns = func() bool {
 
 // transient is a unit that was made for a start.
 type transient struct {
-	unit     string
-	id       uint64 // of its match rules
-	launched bool   // the job that starts it is done
+	unit string
+	id   uint64 // of its match rules
 	// how the main process ended, see ExecMainCode and ExecMainStatus in org.freedesktop.systemd1(5)
 	code, status int32
 }
