@@ -93,6 +93,7 @@ type Daemon struct {
 	fail     sync.Once // guards err
 	err      error     // why the first door broke; not read before done is closed
 	shutdown sync.Once
+	ending   chan struct{} // closed when Shutdown begins
 	done     chan struct{} // closed when nothing is left
 }
 
@@ -118,7 +119,8 @@ func start(config Config, dir string) (*Daemon, error) {
 	if config.File != nil {
 		logWarnings(config.Log, nil, config.File)
 	}
-	d := &Daemon{log: config.Log, config: config, file: config.File, dir: dir, done: make(chan struct{})}
+	d := &Daemon{log: config.Log, config: config, file: config.File, dir: dir,
+		ending: make(chan struct{}), done: make(chan struct{})}
 	listeners, err := config.listen()
 	if err != nil {
 		return nil, err
@@ -301,6 +303,7 @@ func (d *Daemon) Wait() error {
 // can call them have a goroutine each that waits for their end. It may be called again; every call waits.
 func (d *Daemon) Shutdown() {
 	d.shutdown.Do(func() {
+		close(d.ending)
 		if d.watch != nil {
 			d.watch.close()
 		}
