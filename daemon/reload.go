@@ -51,7 +51,7 @@ func (d *Daemon) reloadFor() func() error {
 	if d.file == nil {
 		return nil
 	}
-	return d.Reload
+	return newAskedReloads(d.Reload, d.ending).ask
 }
 
 // reloadingState is what a service manager wants to know when a service begins to reload
