@@ -113,8 +113,21 @@ func (o busOptions) run(stderr io.Writer) error {
 	if limitErr != nil {
 		p.log.Warn("there may be too few file descriptors for many clients", "error", limitErr)
 	}
-	return p.serve(signals)
+	err := p.serve(signals)
+	if isUnsaid(err) && p.systemLog != nil {
+		p.systemLog.put(slog.LevelError, startFailure+err.Error())
+	}
+	return err
 }
+
+// isUnsaid reports whether err is one that nobody has been told.
+func isUnsaid(err error) bool {
+	exit, ok := errors.AsType[*exitError](err)
+	return err != nil && (!ok || exit.err != nil)
+}
+
+// startFailure is how the reason why a bus did not start begins, as with dbus-daemon.
+const startFailure = "Failed to start message bus: "
 
 // load reads the configuration, if there is one.
 func (p *busProcess) load() error {
@@ -166,7 +179,10 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 	notify(p.log, sddaemon.SdNotifyReady)
 	err = p.untilEnd(d, signals)
 	notify(p.log, sddaemon.SdNotifyStopping)
-	return err
+	if err != nil {
+		return &exitError{code: exitFailure} // the log has it
+	}
+	return nil
 }
 
 // listening does what there is to do between listening and serving: the address is printed, and

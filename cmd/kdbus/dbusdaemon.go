@@ -64,8 +64,8 @@ func executeDBusDaemon(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	if exit, ok := errors.AsType[*exitError](err); !ok || exit.err != nil {
-		fmt.Fprintf(stderr, "%s[%d]: Failed to start message bus: %v\n", dbusDaemonName, os.Getpid(), err)
+	if isUnsaid(err) {
+		fmt.Fprintf(stderr, "%s[%d]: %s%v\n", dbusDaemonName, os.Getpid(), startFailure, err)
 	}
 	return exitFailure
 }
