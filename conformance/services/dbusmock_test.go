@@ -25,7 +25,7 @@ func TestDBusMock(t *testing.T) {
 		t.Fatalf("the tests of python-dbusmock are not installed: %v", err)
 	}
 	// They sleep most of the time.
-	const atOnce = 8
+	const atOnce = 4
 	type result struct {
 		out string
 		err error
