@@ -194,3 +194,25 @@ func BenchmarkBroadcast(b *testing.B) {
 		})
 	}
 }
+
+// What a reload costs with a thousand connections, without reading the files: all of it, of which messages
+// wait for the part in which the bus is locked.
+func BenchmarkExchange(b *testing.B) {
+	on := bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{})
+	for i := range 1000 {
+		c := connectAs(b, on, uint32(1000+i%10))
+		if _, err := c.AcquireName(fmt.Sprintf("org.example.Service%d", i), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for name, config := range sizes(b) {
+		if config == nil {
+			continue
+		}
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				newPolicy(config, slog.New(slog.DiscardHandler)).install(on)
+			}
+		})
+	}
+}
