@@ -64,7 +64,7 @@ not captured. The file ends with how many messages there were and how many were 
 			return file.Message(sentAt(m), raw, strings.ReplaceAll(strings.TrimSpace(string(comment)), "\n  ", "\n"))
 		})
 		if err == nil {
-			err = errors.Join(file.Close(time.Now(), captured, w.sub.Dropped()), out.Flush())
+			err = errors.Join(file.Close(time.Now(), captured, w.missed()), out.Flush())
 		}
 		if errors.Is(err, syscall.EPIPE) {
 			return nil // whoever reads has seen enough

@@ -36,8 +36,8 @@ func addWatchFlags(cmd *cobra.Command) *watchOptions {
 	return o
 }
 
-// watchQueue is how many messages can wait here to be printed.
-const watchQueue = 1 << 16
+// watchQueue is how many messages can wait to be taken into the backlog, or to be printed by the demo.
+const watchQueue = 1 << 12
 
 func newMonitorCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -119,10 +119,11 @@ func (p *messagePrinter) append(dst []byte, m *kdbus.Message) ([]byte, error) {
 
 // watch is a connection that sees the messages of a bus.
 type watch struct {
-	conn   *kdbus.Conn
-	sub    *kdbus.Subscription
-	filter *watchFilter
-	limit  uint64
+	conn    *kdbus.Conn
+	sub     *kdbus.Subscription
+	backlog *backlog
+	filter  *watchFilter
+	limit   uint64
 }
 
 // startWatch begins to watch what the options and the names of services select.
@@ -149,8 +150,13 @@ func startWatch(ctx context.Context, o *watchOptions, services []string) (*watch
 		conn.Close()
 		return nil, fmt.Errorf("cannot watch the bus: %w; most buses let only root and their own user do that", plain(err))
 	}
-	return &watch{conn: conn, sub: sub, filter: f, limit: o.limit}, nil
+	w := &watch{conn: conn, sub: sub, backlog: &backlog{more: make(chan struct{}, 1)}, filter: f, limit: o.limit}
+	go w.backlog.fill(ctx, sub)
+	return w, nil
 }
+
+// missed returns how many messages nobody will see.
+func (w *watch) missed() uint64 { return w.sub.Dropped() + w.backlog.missed() }
 
 func (w *watch) close() { w.conn.Close() }
 
@@ -173,7 +179,13 @@ func (w *watch) show(ctx context.Context, p *messagePrinter, out, diagnostics io
 // each calls f for each message that is wanted, and flushes out whenever no message waits. An end
 // that was asked for is no error, neither is it that nobody reads on.
 func (w *watch) each(ctx context.Context, out *bufio.Writer, diagnostics io.Writer, f func(*kdbus.Message) error) (err error) {
-	missed := uint64(0)
+	told := uint64(0)
+	tell := func() {
+		if n := w.missed(); n > told {
+			fmt.Fprintf(diagnostics, "%d messages were missed.\n", n-told)
+			told = n
+		}
+	}
 	defer func() {
 		if err == nil {
 			err = out.Flush()
@@ -181,21 +193,16 @@ func (w *watch) each(ctx context.Context, out *bufio.Writer, diagnostics io.Writ
 		if errors.Is(err, syscall.EPIPE) {
 			err = nil
 		}
-		if n := w.sub.Dropped(); n > missed {
-			fmt.Fprintf(diagnostics, "%d messages were missed.\n", n-missed)
-		}
+		tell()
 	}()
 	for seen := uint64(0); w.limit == 0 || seen < w.limit; {
-		if len(w.sub.Messages()) == 0 {
+		if w.backlog.empty() {
 			if err := out.Flush(); err != nil {
 				return err
 			}
-			if n := w.sub.Dropped(); n > missed {
-				fmt.Fprintf(diagnostics, "%d messages were missed.\n", n-missed)
-				missed = n
-			}
+			tell()
 		}
-		m, err := w.sub.Next(ctx)
+		m, err := w.backlog.next(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -207,9 +214,6 @@ func (w *watch) each(ctx context.Context, out *bufio.Writer, diagnostics io.Writ
 			if err := f(m); err != nil {
 				return err
 			}
-		}
-		for _, file := range m.Files() {
-			file.Close()
 		}
 	}
 	return nil

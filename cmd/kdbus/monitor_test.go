@@ -24,7 +24,7 @@ func TestMonitorSaysWhatItMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	for w.sub.Dropped() == 0 { // nobody reads
+	for w.missed() == 0 { // nobody reads
 		if err := conn.Emit(t.Context(), "/a", "a.b.C"); err != nil {
 			t.Fatal(err)
 		}
@@ -36,6 +36,45 @@ func TestMonitorSaysWhatItMissed(t *testing.T) {
 	}
 	if !strings.HasSuffix(diagnostics.String(), " messages were missed.\n") || strings.Count(out.String(), "\n") != 1 {
 		t.Errorf("printed %q and, for diagnostics, %q", out.String(), diagnostics.String())
+	}
+}
+
+// However large messages are, what waits to be printed is bounded, and is printed in order.
+func TestBacklogIsBounded(t *testing.T) {
+	bus := kdbustest.Start(t)
+	w, err := startWatch(t.Context(), &watchOptions{bus: &busFlags{address: bus.Address()}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	conn, err := kdbus.Dial(t.Context(), bus.Address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	content := make([]byte, 8<<20)
+	sent := uint64(0)
+	for ; w.backlog.missed() == 0; sent++ { // nobody reads
+		if err := conn.Emit(t.Context(), "/a", "a.b.C", uint64(sent), content); err != nil {
+			t.Fatal(err)
+		}
+		if sent > 10*maxBacklogBytes/uint64(len(content)) {
+			t.Fatalf("%d messages of %d bytes wait", sent, len(content))
+		}
+	}
+	for n := uint64(0); !w.backlog.empty(); {
+		m, err := w.backlog.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got uint64
+		if m.Member() != "C" {
+			continue
+		}
+		if err := m.Decode(&got, &content); err != nil || got < n {
+			t.Fatalf("message %d comes behind %d, %v", got, n, err)
+		}
+		n = got + 1
 	}
 }
 

@@ -121,7 +121,7 @@ func (t *top) measure(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(ctx, t.interval)
 	defer cancel()
 	for {
-		m, err := t.watch.sub.Next(bounded)
+		m, err := t.watch.backlog.next(bounded)
 		if bounded.Err() != nil {
 			return nil
 		}
@@ -131,9 +131,6 @@ func (t *top) measure(ctx context.Context) error {
 		// What is asked for the tables is not traffic of others.
 		if m.Sender() != t.asker.Name() && m.Destination() != t.asker.Name() {
 			t.counter.count(m)
-		}
-		for _, file := range m.Files() {
-			file.Close()
 		}
 	}
 }

@@ -145,7 +145,7 @@ func (t *top) tables(style tty.Style) []byte {
 	connections, users := t.connections()
 	text := append(connections.Append(nil, !t.noLegend, style), '\n')
 	text = users.Append(text, !t.noLegend, style)
-	if n := t.watch.sub.Dropped(); n > 0 {
+	if n := t.watch.missed(); n > 0 {
 		text = fmt.Appendf(text, "\n%d messages were missed.\n", n)
 	}
 	return text
@@ -154,5 +154,5 @@ func (t *top) tables(style tty.Style) []byte {
 func (t *top) json() jsontext.Object {
 	connections, users := t.connections()
 	return jsontext.Object{{Key: "interval", Value: t.interval.Seconds()}, {Key: "connections", Value: connections.JSON()},
-		{Key: "users", Value: users.JSON()}, {Key: "missed", Value: t.watch.sub.Dropped()}}
+		{Key: "users", Value: users.JSON()}, {Key: "missed", Value: t.watch.missed()}}
 }
