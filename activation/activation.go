@@ -27,6 +27,10 @@ type Config struct {
 	// Rules are the match rules of the bus. With them, services that have no unit are started by systemd,
 	// too, in one that is made for the purpose; may be nil.
 	Rules Rules
+	// LaunchUnit is a template unit, such as kdbus-launch@.service, by which systemd starts services that name no
+	// unit; the instance is called like the service. It is for a system bus that can neither start them itself, since
+	// that takes privileges, nor have systemd make units for them. "" for none.
+	LaunchUnit string
 	// Journal sends what services print to the journal, instead of where this process prints.
 	Journal bool
 	// Log gets what happens to services. Nil discards.
@@ -269,15 +273,22 @@ func (a *Activation) admit(name string, uid uint32, size int) error {
 	l := a.waiting[uid]
 	switch {
 	case l.pending >= a.settings.MaxPending:
-		return failure(syscall.ENOBUFS, "LimitsExceeded",
-			"The maximum number of pending activations has been reached, activation of %s failed (max_pending_service_starts=%d)",
-			name, a.settings.MaxPending)
+		return a.excess("max_pending_service_starts", uid, l.pending, max(a.settings.MaxPending, 0),
+			"The maximum number of pending activations has been reached, activation of %s failed", name)
 	case l.bytes+size > a.settings.MaxBytes && l.pending > 0:
-		return failure(syscall.ENOBUFS, "LimitsExceeded",
-			"Messages of user %d of %d bytes wait for services to start, activation of %s failed (limit %d)", uid, l.bytes, name, a.settings.MaxBytes)
+		return a.excess("max_outgoing_bytes", uid, l.bytes, a.settings.MaxBytes,
+			"Too many bytes wait for services to start, activation of %s failed", name)
 	}
 	a.waiting[uid] = load{l.pending + 1, l.bytes + size}
 	return nil
+}
+
+// excess notes that a user wants more than may be, and returns the error that it gets.
+func (a *Activation) excess(limit string, uid uint32, amount, most int, format string, args ...any) error {
+	err := failure(syscall.ENOBUFS, "LimitsExceeded", "%s (%s=%d): user %d has %d", fmt.Sprintf(format, args...), limit, most, uid, amount)
+	e := bus.Excess{Limit: limit, Amount: int64(amount), Max: int64(most), UID: uid}
+	a.config.Endpoint.Bus().Excesses().Note(e, err.Error)
+	return err
 }
 
 // release is admit's counterpart.

@@ -91,11 +91,12 @@ func (s *service) Prompt() (name string, build func(owner *bus.Conn) *bus.Messag
 	a := s.activation
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.config.Systemd || s.start != nil || a.closed || s.file == nil || s.file.SystemdService == "" || s.name == systemdName {
+	unit := a.unitFor(s.file)
+	if unit == "" || s.start != nil || a.closed || s.name == systemdName {
 		return "", nil
 	}
 	s.newStart().prompted = true
-	return systemdName, requestUnit(s.file.SystemdService)
+	return systemdName, requestUnit(unit)
 }
 
 // begin starts the service if it is at rest and something waits for it.

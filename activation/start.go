@@ -18,8 +18,8 @@ func (st *start) run() {
 	}
 	var err error
 	switch {
-	case a.config.Systemd && file.SystemdService != "":
-		err = a.toSystemd(requestUnit(file.SystemdService))
+	case a.unitFor(file) != "":
+		err = a.toSystemd(requestUnit(a.unitFor(file)))
 	case a.config.Systemd && st.launch(file):
 	default:
 		err = st.execute(file)
@@ -134,14 +134,11 @@ func (a *Activation) logStart(s *service, file *busconfig.Service, first bus.ID)
 	if conn := a.config.Endpoint.Bus().Conn(first); conn != nil {
 		by, uid = conn.UniqueName(), conn.UID()
 	}
-	unit := ""
-	if file != nil {
-		unit = file.SystemdService
-	}
+	unit := a.unitFor(file)
 	switch {
 	case a.config.Systemd && s.name == systemdName:
 		a.log.Info("waiting for systemd", "requested_by", by)
-	case a.config.Systemd && unit != "":
+	case unit != "":
 		a.log.Info("activating a service via systemd", "service", s.name, "unit", unit, "requested_by", by, "uid", uid)
 	default:
 		a.log.Info("activating a service", "service", s.name, "requested_by", by, "uid", uid)

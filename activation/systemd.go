@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -21,6 +23,22 @@ const (
 	busName = "org.freedesktop.DBus"
 	busPath = "/org/freedesktop/DBus"
 )
+
+// maxUnitName is the length of the name of a unit, systemd.unit(5).
+const maxUnitName = 255
+
+// unitFor returns the unit that systemd starts the service by: the one that its file names, or else what
+// Config.LaunchUnit makes of its name. It is "" if the service is started in another way, and for a file that is nil.
+func (a *Activation) unitFor(file *busconfig.Service) string {
+	if !a.config.Systemd || file == nil {
+		return ""
+	}
+	prefix, suffix, found := strings.Cut(a.config.LaunchUnit, "@")
+	if unit := prefix + "@" + file.Name + suffix; file.SystemdService == "" && found && len(unit) <= maxUnitName {
+		return unit
+	}
+	return file.SystemdService
+}
 
 // requestUnit makes the signal that asks systemd to start a unit.
 func requestUnit(unit string) func(owner *bus.Conn) *bus.Message {
@@ -82,7 +100,7 @@ func (a *Activation) UnitFailed(unit, name, text string) {
 	var concerned []*start
 	a.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(a.services)) {
-		if st := a.services[name].start; st != nil && st.file != nil && st.file.SystemdService == unit {
+		if st := a.services[name].start; st != nil && a.unitFor(st.file) == unit {
 			concerned = append(concerned, st)
 		}
 	}

@@ -36,3 +36,25 @@ func TestSystemdIsAskedForUnitsWhenItComes(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestLaunchUnitStandsInForUnitsThatFilesDoNotName(t *testing.T) {
+	b := newBus(t, options{
+		change:   func(c *daemon.Config) { withSystemd(c); c.LaunchUnit = "launch@.service" },
+		services: map[string]string{"com.example.A": "/bin/false", "com.example.B": "/bin/false\nSystemdService=b.service"},
+	})
+	systemd := b.connect()
+	systemd.own("org.freedesktop.systemd1")
+	systemd.expect("signal NameAcquired org.freedesktop.systemd1")
+	caller := b.connect()
+	for _, test := range []struct{ name, unit string }{{"com.example.A", "launch@com.example.A.service"}, {"com.example.B", "b.service"}} {
+		call := caller.send(caller.to(test.name, "Echo", "x"))
+		systemd.expect("signal ActivationRequest " + test.unit)
+		service := b.connect()
+		service.own(test.name)
+		service.expect("signal NameAcquired " + test.name)
+		service.send(service.replyTo(service.next(), "y"))
+		if got := describe(caller.await(call)); got != "method_return y" {
+			t.Errorf("%s: %s", test.name, got)
+		}
+	}
+}

@@ -23,13 +23,14 @@ func (d *Daemon) newActivation(rules *dbus1.Subscriptions) error {
 	}
 	var err error
 	d.activation, err = activation.New(activation.Config{
-		Endpoint: d.bus.Endpoint(),
-		Address:  d.Address,
-		Systemd:  d.config.SystemdActivation,
-		Rules:    rules,
-		Journal:  d.config.Journal,
-		Log:      d.log,
-		Settings: startSettings(d.file),
+		Endpoint:   d.bus.Endpoint(),
+		Address:    d.Address,
+		Systemd:    d.config.SystemdActivation,
+		LaunchUnit: d.config.LaunchUnit,
+		Rules:      rules,
+		Journal:    d.config.Journal,
+		Log:        d.log,
+		Settings:   startSettings(d.file),
 	})
 	return err
 }

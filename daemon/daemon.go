@@ -35,6 +35,9 @@ type Config struct {
 	File *busconfig.Config
 	// SystemdActivation starts services by way of systemd.
 	SystemdActivation bool
+	// LaunchUnit is a template unit, such as kdbus-launch@.service, by which systemd starts services
+	// that name no unit themselves. "" for none.
+	LaunchUnit string
 	// Journal sends what services print to the journal, instead of where this process prints.
 	Journal bool
 	// Listening is called once the sockets listen and before anything is read from clients,

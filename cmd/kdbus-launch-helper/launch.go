@@ -96,7 +96,7 @@ func checkCaller(conf *busconfig.Config, w world) *failure {
 	}
 	real, effective := w.IDs()
 	switch {
-	case real != bus.uid:
+	case real != bus.uid && real != 0: // root's systemd may start it, too
 		return fail(exitcode.PermissionsInvalid, "called by user %d; only %s, who runs the bus, may", real, conf.User)
 	case effective != 0:
 		return fail(exitcode.PermissionsInvalid, "this program is not setuid root")

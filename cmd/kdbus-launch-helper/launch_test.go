@@ -80,6 +80,15 @@ func TestHelperBecomesTheService(t *testing.T) {
 	}
 }
 
+// systemd starts the helper as root, in a unit for services that have none.
+func TestHelperIsForRootToo(t *testing.T) {
+	configure(t, "<user>daemon</user>", map[string]string{"com.example.A": service("com.example.A", "Exec=/usr/bin/a", "User=daemon")})
+	w := &fakeWorld{mode: 0o644}
+	if err := launch([]string{"com.example.A"}, w); err.code != exitcode.ExecFailed || w.became == nil || w.became.uid == 0 {
+		t.Errorf("%d, %v, becomes %+v", err.code, err, w.became)
+	}
+}
+
 func TestHelperRefuses(t *testing.T) {
 	good := func(name string) string { return service(name, "Exec=/usr/bin/a", "User=root") }
 	services := map[string]string{

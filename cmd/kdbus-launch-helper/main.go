@@ -6,8 +6,8 @@
 // It is to be installed setuid root and executable for the bus only: owner root, group that of the
 // bus, mode 4754. It trusts nobody but root:
 //
-//   - Who runs it has to be the user whom the configuration of the system bus names. Which file that is was
-//     settled when this program was built; see the variable configFile.
+//   - Who runs it has to be the user whom the configuration of the system bus names, or root. Which file that
+//     is was settled when this program was built; see the variable configFile.
 //   - Nothing of the environment is looked at, and the service gets nothing of it.
 //   - What is started is what the file says that is called like the service, in the directories of that
 //     configuration; the file has to be root's, have that very name in it, and a user, and the program an absolute path.

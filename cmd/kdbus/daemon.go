@@ -78,6 +78,7 @@ line, and does the same.`,
 	flags.BoolVar(&options.syslogOnly, "syslog-only", false, "log to the journal or syslog, and not to standard error")
 	flags.BoolVar(&noSyslog, "nosyslog", false, "do not, even if the file says so")
 	flags.BoolVar(&options.systemdActivation, "systemd-activation", false, "start services by way of systemd if they have a unit")
+	flags.StringVar(&options.launchUnit, "launch-unit", "", "with it, start services that have no unit by this `TEMPLATE` unit,\nsuch as kdbus-launch@.service, with their names as instances")
 	options.level = logLevel(cmd, slog.LevelInfo)
 	cmd.MarkFlagsMutuallyExclusive("config-file", "system", "session")
 	cmd.MarkFlagsMutuallyExclusive("fork", "nofork")

@@ -44,6 +44,7 @@ type busOptions struct {
 	syslog            choice
 	syslogOnly        bool // with syslog: standard error gets no log
 	systemdActivation bool
+	launchUnit        string // "" for none
 	level             slog.Leveler
 
 	// asDBusDaemon writes the log and speaks of what goes as expected as dbus-daemon does.
@@ -153,6 +154,7 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 		Addresses:         p.addresses,
 		File:              p.file,
 		SystemdActivation: p.systemdActivation,
+		LaunchUnit:        p.launchUnit,
 		Journal:           p.systemLog != nil && journal.Enabled(),
 		Listening:         p.listening,
 		Notify:            func(state string) { notify(p.log, state) },
