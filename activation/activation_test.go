@@ -276,7 +276,7 @@ func TestSomebodyElseMayTakeTheName(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	const limits = `<limit name="max_pending_service_starts">3</limit>`
-	const full = "error LimitsExceeded The maximum number of pending activations has been reached, activation of com.example.B failed (max_pending_service_starts=3)"
+	full := fmt.Sprintf("error LimitsExceeded The maximum number of pending activations has been reached, activation of com.example.B failed (max_pending_service_starts=3): user %d has 3", os.Getuid())
 	b := newBus(t, options{elements: limits, services: map[string]string{nameA: role("idle"), nameB: role("idle")}})
 	c, service := b.connect(), b.connect()
 	c.send(c.to(nameA, "One"))

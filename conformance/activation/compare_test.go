@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -72,8 +73,12 @@ func (s *stage) note(format string, args ...any) {
 		line = strings.ReplaceAll(line, name, label)
 	}
 	line = strings.ReplaceAll(line, s.dir, "DIR")
+	line = whose.ReplaceAllString(line, "$1") // which dbus-daemon does not tell
 	s.record = append(s.record, line)
 }
+
+// whose is what is added to an error about a limit.
+var whose = regexp.MustCompile(`(max_pending_service_starts=\d+\)): user \d+ has \d+`)
 
 // describe says what a message is.
 func describe(m *peer.Message) string {
