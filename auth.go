@@ -18,6 +18,12 @@ import (
 
 // connectSocket connects to one address. The error does not name it.
 func connectSocket(ctx context.Context, a address.Address) (*socket, error) {
+	if err := a.Connectable(); err != nil {
+		return nil, err
+	}
+	if a.Transport != "unix" {
+		return connectTCP(ctx, a)
+	}
 	name, err := a.UnixName()
 	if err != nil {
 		return nil, err
@@ -76,28 +82,15 @@ func explainConnect(err error) error {
 // maxAuthLine is the longest line a server may send while authenticating.
 const maxAuthLine = 16 << 10
 
-// authenticate goes through the authentication of D-Bus up to BEGIN, with the mechanism
-// EXTERNAL (specification, "Authentication Protocol"). It asks for file descriptors, and for the
-// native protocol if it shall: other buses answer with an error, and stay with D-Bus 1. The guid
-// is that of the address, or empty; id is that of the server.
-//
-// The identity is left to the server, which knows it from the socket: a number could mean
-// another user where it is in another user namespace.
+// authenticate goes through the authentication of D-Bus up to BEGIN (specification, "Authentication
+// Protocol"). It asks for file descriptors, and for the native protocol if it shall: other buses answer
+// with an error, and stay with D-Bus 1. The guid is that of the address, or empty; id is that of the
+// server.
 func authenticate(s *socket, guid string, askNative bool) (native bool, id string, err error) {
 	a := &authConversation{socket: s}
-	if err := a.write("\x00AUTH EXTERNAL\r\nDATA\r\n"); err != nil {
-		return false, "", err
-	}
-	line, err := a.line()
-	if err == nil && line == "DATA" {
-		line, err = a.line()
-	}
+	got, err := a.login()
 	if err != nil {
 		return false, "", err
-	}
-	got, ok := strings.CutPrefix(line, "OK ")
-	if !ok {
-		return false, "", fmt.Errorf("the bus does not let user %d in: it answered %q to AUTH EXTERNAL", os.Geteuid(), line)
 	}
 	if raw, err := hex.DecodeString(got); err != nil || len(raw) != 16 {
 		return false, "", fmt.Errorf("what listens there is no D-Bus server: it calls itself %q", got)
@@ -112,10 +105,12 @@ func authenticate(s *socket, guid string, askNative bool) (native bool, id strin
 	if err := a.write(ask); err != nil {
 		return false, "", err
 	}
-	if line, err = a.line(); err != nil {
+	line, err := a.line()
+	if err != nil {
 		return false, "", err
 	}
-	if line != "AGREE_UNIX_FD" && !strings.HasPrefix(line, "ERROR") {
+	s.noFDs = line != "AGREE_UNIX_FD"
+	if s.noFDs && !strings.HasPrefix(line, "ERROR") {
 		return false, "", fmt.Errorf("what listens there is no D-Bus server: it answered %q to NEGOTIATE_UNIX_FD", line)
 	}
 	if askNative {
@@ -128,6 +123,49 @@ func authenticate(s *socket, guid string, askNative bool) (native bool, id strin
 		return false, "", errors.New("the bus sent more than it was asked for while authenticating")
 	}
 	return native, strings.ToLower(got), a.write("BEGIN\r\n")
+}
+
+// login has the server say OK, and returns which one it is. The first attempt is EXTERNAL, for which the
+// identity is left to the server: it knows that from the socket, and a number could mean another user
+// where it is in another user namespace. Not so over TCP, where dbus-daemon 1.14 would agree, and
+// disconnect afterwards.
+func (a *authConversation) login() (id string, err error) {
+	if a.socket.remote {
+		line, err := a.ask("\x00AUTH")
+		if err != nil {
+			return "", err
+		}
+		offered, rejected := strings.CutPrefix(line, "REJECTED")
+		if !rejected {
+			return "", fmt.Errorf("what listens there is no D-Bus server: it answered %q to AUTH", line)
+		}
+		return a.loginOtherwise(strings.Fields(offered))
+	}
+	if err := a.write("\x00AUTH EXTERNAL\r\nDATA\r\n"); err != nil {
+		return "", err
+	}
+	line, err := a.line()
+	if err == nil {
+		var second string
+		asked := line == "DATA"
+		if asked || strings.HasPrefix(line, "REJECTED") {
+			second, err = a.line()
+		}
+		if asked {
+			line = second
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	if got, ok := strings.CutPrefix(line, "OK "); ok {
+		return got, nil
+	}
+	offered, rejected := strings.CutPrefix(line, "REJECTED")
+	if !rejected {
+		return "", fmt.Errorf("the bus does not let user %d in: it answered %q to AUTH EXTERNAL", os.Geteuid(), line)
+	}
+	return a.loginOtherwise(strings.Fields(offered))
 }
 
 // authConversation exchanges lines with the server.

@@ -33,6 +33,8 @@ type socket struct {
 	fd     int
 	closed bool
 	deaf   bool // await is not told of what comes; of the reader
+	remote bool // the other end may be on another machine
+	noFDs  bool // the other end takes no descriptors; unchanged once authenticated
 
 	// What system calls work with: made once, so that no call allocates.
 	read  transfer

@@ -2,6 +2,7 @@ package kdbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -72,6 +73,10 @@ func (t *stream) send(ctx context.Context, m *outgoing) error {
 	if len(fds) > maxFDs {
 		closeFDs(fds)
 		return tooManyFDs(len(fds))
+	}
+	if len(fds) > 0 && t.socket.noFDs {
+		closeFDs(fds)
+		return errors.New("the message has file descriptors, which cannot be sent over this connection")
 	}
 	return t.writer.send(ctx, m.head, m.body, fds)
 }
