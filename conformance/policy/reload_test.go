@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
@@ -53,86 +54,98 @@ func TestReloadUnderLoadLosesNoMessage(t *testing.T) {
 		t.Fatal("the policy is refused")
 	}
 	caller, service := w.members["a"].(dbus1Member).Client, w.members["b"].(dbus1Member).Client
-	const calls, window = 5_000, 100
-	failed := make(chan error, 2)
-	go func() { failed <- serve(service, calls) }()
-	go func() { failed <- flood(caller, calls, window) }()
-	reloads, running := 0, 2
-	for running > 0 {
-		select {
-		case err := <-failed:
-			running--
-			if err != nil {
-				t.Error(err)
-			}
-		default:
-			reloads++
-			if !w.rule(t, variants[reloads%2]) {
-				t.Error("the policy is refused")
-			}
+	const reloads = 20
+	var enough atomic.Bool
+	sent, received := make(chan tally, 1), make(chan tally, 1)
+	go func() { received <- serve(service) }()
+	go func() { sent <- flood(caller, &enough) }()
+	for i := range reloads {
+		if !w.rule(t, variants[(i+1)%2]) {
+			t.Error("the policy is refused")
 		}
 	}
-	if reloads < 3 {
-		t.Errorf("there were %d reloads only", reloads)
+	enough.Store(true)
+	out := <-sent
+	if out.err != nil {
+		t.Fatal(out.err)
 	}
-	t.Logf("%d calls and signals, %d reloads of 5,000 rules", calls, reloads)
+	in := <-received
+	if in.err != nil || in.messages != out.messages {
+		t.Errorf("%d calls and signals were sent, %d came: %v", out.messages, in.messages, in.err)
+	}
+	t.Logf("%d calls and signals, %d reloads of 5,000 rules", in.messages, reloads)
 }
 
-// flood sends calls, each with a signal before it, and takes the answers, which have to come in order.
-func flood(c *peer.Client, calls, window int) error {
+// tally is how many pairs of a signal and a call there were, and what went wrong.
+type tally struct {
+	messages int
+	err      error
+}
+
+// lastCall is the method by which the service learns that nothing more comes.
+const lastCall = "Last"
+
+// flood sends calls, each with a signal before it, until it is enough, and takes the answers, which have to
+// come in order.
+func flood(c *peer.Client, enough *atomic.Bool) (sent tally) {
+	const window = 100
 	var waiting []uint32
-	for n := 0; n < calls || len(waiting) > 0; {
-		if n < calls && len(waiting) < window {
-			if _, err := c.Send(peer.Signal("", "/", "i.A", "S", "u", uint32(n))); err != nil {
-				return err
+	for last := false; !last || len(waiting) > 0; {
+		if !last && len(waiting) < window {
+			member := "M"
+			if last = enough.Load(); last {
+				member = lastCall
+			} else if _, sent.err = c.Send(peer.Signal("", "/", "i.A", "S", "u", uint32(sent.messages))); sent.err != nil {
+				return sent
 			}
-			serial, err := c.Send(peer.Call("a.b", "/", "i.A", "M", ""))
+			serial, err := c.Send(peer.Call("a.b", "/", "i.A", member, ""))
 			if err != nil {
-				return err
+				return tally{sent.messages, err}
 			}
 			waiting = append(waiting, serial)
-			n++
+			if !last {
+				sent.messages++
+			}
 			continue
 		}
 		m, err := c.Receive()
 		switch {
 		case err != nil:
-			return fmt.Errorf("waiting for answer %d: %w", n-len(waiting), err)
+			return tally{sent.messages, fmt.Errorf("waiting for the answer to %d: %w", waiting[0], err)}
 		case m.Type == peer.TypeError:
-			return fmt.Errorf("call %d: %s", n-len(waiting), m.ErrorText())
+			return tally{sent.messages, fmt.Errorf("call %d: %s", m.ReplySerial(), m.ErrorText())}
 		case m.Type != peer.TypeReply:
 			continue
 		case m.ReplySerial() != waiting[0]:
-			return fmt.Errorf("an answer to call %d, before that to %d", m.ReplySerial(), waiting[0])
+			return tally{sent.messages, fmt.Errorf("an answer to %d, before that to %d", m.ReplySerial(), waiting[0])}
 		}
 		waiting = waiting[1:]
 	}
-	return nil
+	return sent
 }
 
-// serve answers calls, and counts signals.
-func serve(c *peer.Client, calls int) error {
-	signals := uint32(0)
-	for answered := 0; answered < calls; {
+// serve answers calls, and counts pairs of a signal and a call.
+func serve(c *peer.Client) (got tally) {
+	for signals := 0; ; {
 		m, err := c.Receive()
-		if err != nil {
-			return fmt.Errorf("after %d calls: %w", answered, err)
-		}
 		switch {
+		case err != nil:
+			return tally{got.messages, err}
 		case m.Type == peer.TypeSignal && m.Text(peer.FieldInterface) == "i.A":
-			if got := m.Body[0].(uint32); got != signals {
-				return fmt.Errorf("signal %d came when %d was due", got, signals)
+			if n := int(m.Body[0].(uint32)); n != signals {
+				return tally{got.messages, fmt.Errorf("signal %d came when %d was due", n, signals)}
 			}
 			signals++
 		case m.Type == peer.TypeCall:
 			if _, err := c.Send(peer.Reply(m.Text(peer.FieldSender), m.Serial, "")); err != nil {
-				return err
+				return tally{got.messages, err}
 			}
-			answered++
+			if m.Text(peer.FieldMember) == lastCall {
+				return got
+			}
+			if got.messages++; got.messages != signals {
+				return tally{got.messages, fmt.Errorf("call %d came after %d signals", got.messages, signals)}
+			}
 		}
 	}
-	if int(signals) != calls {
-		return fmt.Errorf("%d signals of %d came", signals, calls)
-	}
-	return nil
 }
