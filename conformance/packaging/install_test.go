@@ -64,9 +64,9 @@ func TestInstallPutsFilesWhereTheyBelong(t *testing.T) {
 		"/usr/share/fish/vendor_completions.d/kdbus.fish": "0644",
 	}
 	systemd := map[string]string{
-		"/usr/lib/systemd/system/kdbus.service":               "0644",
-		"/usr/lib/systemd/user/kdbus.service":                 "0644",
-		"/usr/share/kdbus/systemd/services-without-unit.conf": "0644",
+		"/usr/lib/systemd/system/kdbus.service":         "0644",
+		"/usr/lib/systemd/user/kdbus.service":           "0644",
+		"/usr/lib/systemd/system/kdbus-launch@.service": "0644",
 	}
 	s6 := map[string]string{
 		"/usr/share/kdbus/s6/kdbus/run":             "0755",
@@ -131,12 +131,12 @@ func TestInstalledFilesNameTheirPrefix(t *testing.T) {
 	if err := makeTarget("install", "DESTDIR="+dir, "PREFIX=/opt/bus", all); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"lib/systemd/system/kdbus.service", "lib/systemd/user/kdbus.service", "share/kdbus/s6/kdbus/run", "etc/init.d/kdbus"} {
+	for _, name := range []string{"lib/systemd/system/kdbus.service", "lib/systemd/user/kdbus.service", "lib/systemd/system/kdbus-launch@.service", "share/kdbus/s6/kdbus/run", "etc/init.d/kdbus"} {
 		text, err := os.ReadFile(filepath.Join(dir, "opt/bus", name))
 		switch {
 		case err != nil:
 			t.Error(err)
-		case !strings.Contains(string(text), "/opt/bus/bin/kdbus"), strings.Contains(string(text), "@bindir@"), strings.Contains(string(text), dir):
+		case !strings.Contains(string(text), "/opt/bus/"), strings.Contains(string(text), "dir@"), strings.Contains(string(text), dir):
 			t.Errorf("%s:\n%s", name, text)
 		}
 	}

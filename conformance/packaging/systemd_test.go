@@ -14,8 +14,8 @@ import (
 func TestUnitsAreSound(t *testing.T) {
 	dir := installed(t)
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
-	system, users := dir+"/lib/systemd/system/kdbus.service", dir+"/lib/systemd/user/kdbus.service"
-	for _, argv := range [][]string{{"--man=no", system}, {"--man=no", "--user", users}} {
+	system, launch, users := dir+"/lib/systemd/system/kdbus.service", dir+"/lib/systemd/system/kdbus-launch@.service", dir+"/lib/systemd/user/kdbus.service"
+	for _, argv := range [][]string{{"--man=no", system}, {"--man=no", launch}, {"--man=no", "--user", users}} {
 		if out := output(t, append([]string{"systemd-analyze", "verify"}, argv...)...); out != "" {
 			t.Errorf("systemd-analyze verify %q:\n%s", argv, out)
 		}
@@ -85,20 +85,22 @@ service=$(busctl --user call org.freedesktop.DBus / org.freedesktop.DBus GetConn
 grep -E '^(NoNewPrivs|Seccomp):' /proc/${service#u }/status
 cat /proc/${service#u }/cgroup
 
-: a service without a unit
-mkdir -p /usr/local/share/dbus-1/system-services /etc/systemd/system/kdbus.service.d
-printf '[D-BUS Service]\nName=org.example.Direct\nExec=/usr/local/bin/direct\nUser=nobody\n' >/usr/local/share/dbus-1/system-services/org.example.Direct.service
-printf '#!/bin/sh\ntouch /tmp/direct\nexit 3\n' >/usr/local/bin/direct
+: a service of the system without a unit, as its user, and not confined as the bus is
+mkdir -p /usr/local/share/dbus-1/system-services
+printf '[D-BUS Service]\nName=org.example.Direct\nExec=/usr/local/bin/direct --option\nUser=nobody\n' >/usr/local/share/dbus-1/system-services/org.example.Direct.service
+echo '<busconfig><policy user="nobody"><allow own="org.example.Direct"/></policy></busconfig>' >/etc/dbus-1/system-local.conf
+printf '#!/bin/sh\nrm -f /tmp/direct; (date; env) >/tmp/direct; exec dbus-test-tool echo --system --name=org.example.Direct\n' >/usr/local/bin/direct
 chmod +x /usr/local/bin/direct
+chmod 1777 /tmp
 systemctl reload dbus.service
-! busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
-cp /usr/local/share/kdbus/systemd/services-without-unit.conf /etc/systemd/system/kdbus.service.d
-systemctl daemon-reload
-systemctl restart dbus.service
-until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
-! busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
-stat -c 'it ran as %U' /tmp/direct
-grep -E '^(NoNewPrivs|Seccomp|CapBnd):' /proc/$(systemctl show -P MainPID dbus.service)/status
+busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
+service=$(busctl call org.freedesktop.DBus / org.freedesktop.DBus GetConnectionUnixProcessID s org.example.Direct)
+stat -c 'it runs as %U' /proc/${service#u }
+grep -E '^(NoNewPrivs|Seccomp):' /proc/${service#u }/status
+cat /proc/${service#u }/cgroup
+grep DBUS /tmp/direct
+kill ${service#u }
+until ! busctl status org.example.Direct >/dev/null 2>&1; do sleep 0.1; done
 
 : the way back
 systemctl disable kdbus.service
@@ -107,15 +109,15 @@ systemctl daemon-reload
 echo "after a reboot: $(systemctl show -P FragmentPath dbus.service)"
 
 : in place of the program, in the unit of the distribution
-rm /tmp/direct
 ln -sf /usr/local/bin/kdbus /usr/bin/dbus-daemon
 systemctl stop kdbus.service
 systemctl start dbus.service
 until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
 echo "program: $(readlink /proc/$(systemctl show -P MainPID dbus.service)/exe)"
 hostnamectl hostname
-! busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
-stat -c 'it ran as %U' /tmp/direct
+busctl call org.freedesktop.DBus / org.freedesktop.DBus StartServiceByName su org.example.Direct 0
+service=$(busctl call org.freedesktop.DBus / org.freedesktop.DBus GetConnectionUnixProcessID s org.example.Direct)
+stat -c 'by the helper it runs as %U' /proc/${service#u }
 systemctl reload dbus.service
 echo finished
 `
@@ -162,7 +164,7 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`^denied: type=method_call, sender=.* member=UpdateActivationEnvironment`, `system\.conf:[0-9]+: <deny send_destination="org\.freedesktop\.DBus"`,
 		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`, `^NoNewPrivs:\s+1$`, `^Seccomp:\s+2$`,
 		`^u 1$`, `^NoNewPrivs:\s+0$`, `^Seccomp:\s+0$`, `dbus-org\.example\.User`,
-		`^Call failed: The permission of the setuid helper is not correct$`, `^it ran as nobody$`, `^NoNewPrivs:\s+0$`,
+		`^it runs as nobody$`, `^NoNewPrivs:\s+0$`, `^Seccomp:\s+0$`, `kdbus-launch@org\.example\.Direct\.service$`, `^DBUS_STARTER_BUS_TYPE=system$`,
 		`^after a reboot: /lib/systemd/system/dbus\.service$`,
-		`^program: .*/usr/local/bin/kdbus$`, `^it ran as nobody$`, `^finished$`)
+		`^program: .*/usr/local/bin/kdbus$`, `^by the helper it runs as nobody$`, `^finished$`)
 }
