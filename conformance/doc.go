@@ -9,6 +9,8 @@
 //     what starts dbus-daemon itself, all in a container where the bus has taken its place.
 //   - driver: the same scripted exchanges with dbus-daemon and with the bus under test, whose
 //     transcripts must be the same.
+//   - policy: the same policies, users and messages on dbus-daemon and on the bus under test, with the
+//     same outcome.
 //   - command: what kdbus prints, compared with busctl.
 //   - packaging: make install, and the bus as that of a machine: under systemd, s6 and OpenRC, and where
 //     there is nothing but it.
