@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -21,6 +22,10 @@ An ADDRESS to listen on is one of
                           unix:tmpdir= is the same
   unix:runtime=yes        the user's session bus: $XDG_RUNTIME_DIR/bus
   systemd:                the sockets that systemd passed (ListenStream=)
+  tcp:host=localhost      TCP, with port=N for a port of one's choice; clients prove by a
+                          cookie in their home directory who they are. All of it can be
+                          read and changed on the way: not for networks
+  nonce-tcp:host=...      the same for those who can read a file that it makes
 or several separated by semicolons, of which the first possible one is used.
 Bytes other than letters, digits and -_/.* are written %XX. Without --address it is
 unix:runtime=yes if XDG_RUNTIME_DIR is set, else unix:tmpdir=/tmp.
@@ -48,7 +53,9 @@ line, and does the same.`,
 
   # the bus of the machine
   kdbus daemon --system`,
-		Args: usage(cobra.NoArgs),
+		Args: usage(func(cmd *cobra.Command, args []string) error {
+			return errors.Join(cobra.NoArgs(cmd, args), checkBusFlags(cmd))
+		}),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case system:
@@ -84,6 +91,15 @@ line, and does the same.`,
 	cmd.MarkFlagsMutuallyExclusive("fork", "nofork")
 	cmd.MarkFlagsMutuallyExclusive("syslog", "syslog-only", "nosyslog")
 	return cmd
+}
+
+// checkBusFlags refuses flags that contradict each other, and an empty name of a configuration: a
+// script whose variable is empty must not run a bus without a policy.
+func checkBusFlags(cmd *cobra.Command) error {
+	if file := cmd.Flags().Lookup("config-file"); file.Changed && file.Value.String() == "" {
+		return errors.New("--config-file needs the name of a file")
+	}
+	return cmd.ValidateFlagGroups()
 }
 
 // chosen returns the choice of a pair of flags.

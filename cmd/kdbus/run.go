@@ -60,7 +60,10 @@ to this program by the name dbus-daemon.`,
   126    COMMAND cannot be executed
   127    COMMAND was not found, or kdbus run failed; standard error says which
 `},
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := checkBusFlags(cmd); err != nil {
+				return &exitError{exitRunFailure, fmt.Errorf("%w; try 'kdbus run --help'", err)}
+			}
 			if len(args) == 0 {
 				return &exitError{exitRunFailure, errors.New("what to run is missing; try 'kdbus run --help'")}
 			}
