@@ -146,13 +146,15 @@ func (b *busFlags) dial(ctx context.Context, d kdbus.Dialer) (*kdbus.Conn, error
 		if err == nil {
 			return conn, nil
 		}
-		failures = append(failures, noBus(a.With("guid", ""), from, err))
+		failures = append(failures, noBus(a, from, err))
 	}
 	return nil, errors.Join(failures...)
 }
 
 // noBus says why there is no bus at an address, and what to do.
 func noBus(a address.Address, from string, err error) error {
+	whole := a.String()
+	a = a.With("guid", "") // which only programs read
 	const advice = "start one with `kdbus daemon` or name one with --address"
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
@@ -160,24 +162,17 @@ func noBus(a address.Address, from string, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no bus at %s%s: whoever listens there says nothing; restart it or name another one with --address", a, from)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("no access to the bus at %s%s: %w; ask its owner, or name another one with --address", a, from, cause(err))
+		return fmt.Errorf("no access to the bus at %s%s: the permissions of the socket or of a directory above it keep user %d out; "+
+			"ask its owner, or name another one with --address", a, from, os.Geteuid())
+	case errors.Is(err, kdbus.ErrDisconnected), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("no access to the bus at %s%s: it hung up on user %d; most buses let only root and their own user in, "+
+			"and their log says why; be one of those, or name another bus with --address", a, from, os.Geteuid())
 	}
 	text := err.Error()
-	if _, rest, ok := strings.Cut(text, "no bus at "+a.String()+": "); ok {
+	if _, rest, ok := strings.Cut(text, "no bus at "+whole+": "); ok {
 		text = rest
 	}
 	return fmt.Errorf("no bus at %s%s: %s", a, from, strings.TrimPrefix(text, "kdbus: "))
-}
-
-// cause returns the innermost error.
-func cause(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
-		}
-		err = inner
-	}
 }
 
 // jsonFlags adds --json and -j.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -36,6 +37,7 @@ func TestMain(m *testing.M) {
 		"with-service":  program(withService),
 		"with-sleeper":  program(withSleeper),
 		"overfill":      program(overfill),
+		"as-nobody":     program(asNobody),
 		"during":        program(during),
 	})
 }
@@ -239,4 +241,20 @@ func TestHelpIsComplete(t *testing.T) {
 			}
 		})
 	}
+}
+
+// asNobody COMMAND...: run the command as the user 65534, who need not be able to find it.
+func asNobody(args []string) error {
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Open(path, unix.O_PATH, 0)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(unix.Setgroups(nil), unix.Setresgid(65534, 65534, 65534), unix.Setresuid(65534, 65534, 65534)); err != nil {
+		return err
+	}
+	return unix.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), args, os.Environ())
 }
