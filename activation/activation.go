@@ -83,8 +83,10 @@ type Activation struct {
 	log       *slog.Logger
 	protected bool // from being killed when memory is short
 
-	updating sync.Mutex // held while services are exchanged; taken before mu
-	seen     []glance   // of the directories when they were read; guarded by updating
+	updating sync.Mutex          // held while services are exchanged; taken before mu
+	seen     []glance            // of the directories when they were read; guarded by updating
+	warnings []busconfig.Warning // that were logged; guarded by updating
+	changed  bool                // the names have changed since Update was called last; guarded by updating
 
 	mu          sync.Mutex
 	settings    Settings
@@ -125,7 +127,8 @@ func New(config Config) (*Activation, error) {
 }
 
 // Update puts new settings in force and reads the .service files again. It reports whether the names of
-// services have changed. What is being started goes on, even what is no service any more.
+// services have changed since it was called last: files are read in between, too, if somebody calls what they
+// may be about. What is being started goes on, even what is no service any more.
 func (a *Activation) Update(settings Settings) (changed bool) {
 	a.updating.Lock()
 	defer a.updating.Unlock()
@@ -133,23 +136,28 @@ func (a *Activation) Update(settings Settings) (changed bool) {
 	a.mu.Lock()
 	a.settings = settings
 	a.mu.Unlock()
-	return a.reload()
+	a.reload()
+	changed, a.changed = a.changed, false
+	return changed
 }
 
 // reload reads the .service files. a.updating is held.
-func (a *Activation) reload() (changed bool) {
+func (a *Activation) reload() {
 	a.mu.Lock()
 	settings := a.settings
 	a.mu.Unlock()
 	a.seen = look(settings.Directories)
 	loaded := busconfig.LoadServices(settings.Directories, settings.Helper != "")
 	for _, w := range loaded.Warnings {
-		a.log.Warn("a service file is not as it should be", "file", w.Source.String(), "problem", w.String())
+		if !slices.Contains(a.warnings, w) {
+			a.log.Warn("a service file is not as it should be", "problem", w.String())
+		}
 	}
+	a.warnings = loaded.Warnings
 	for _, s := range a.all() {
 		file := loaded.Lookup(s.name)
 		if s.define(file) {
-			changed = true
+			a.changed = true
 		}
 		if file == nil {
 			s.retire()
@@ -159,12 +167,12 @@ func (a *Activation) reload() (changed bool) {
 		if a.service(file.Name) != nil {
 			continue
 		}
-		changed = true
 		if err := a.add(file.Name, file); err != nil {
 			a.log.Warn("a service cannot be started by the bus", "service", file.Name, "file", file.File, "error", err)
+			continue
 		}
+		a.changed = true
 	}
-	return changed
 }
 
 // add makes a service known to the bus.

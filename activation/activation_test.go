@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kdbus-go/kdbus/daemon"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -460,8 +459,9 @@ func TestReload(t *testing.T) {
 }
 
 func TestServiceFilesCountAtOnce(t *testing.T) {
-	b := newBus(t, options{change: func(c *daemon.Config) {}})
-	c := b.connect()
+	b := newBus(t, options{})
+	c, watcher := b.connect(), b.connect()
+	watcher.ask(watcher.toDriver("AddMatch", "member='ActivatableServicesChanged'"))
 	unknown := "error ServiceUnknown The name com.example.A was not provided by any .service files"
 	if got := c.ask(c.to(nameA, "Echo", "x")); got != unknown {
 		t.Error(got)
@@ -470,6 +470,7 @@ func TestServiceFilesCountAtOnce(t *testing.T) {
 	if got := c.ask(c.start(nameA)); got != "error Spawn.ChildExited Process com.example.A exited with status 4" {
 		t.Error(got)
 	}
+	watcher.expect("signal ActivatableServicesChanged") // when the bus has noticed by itself
 	b.put(nameA, role("echo", nameA))
 	if got := c.ask(c.to(nameA, "Echo", "x")); got != "method_return x" {
 		t.Error(got)

@@ -9,8 +9,9 @@
 //     somebody has taken the name. [Activation.Update] exchanges the services while the bus runs.
 //   - How a program is started depends on the bus (start.go): by executing it with the environment of the
 //     bus (process.go, environment.go); on a system bus by executing a setuid helper with the name,
-//     whose exit code says what went wrong (helper.go); by asking systemd for a unit (systemd.go),
-//     be it one that is made for the purpose (transient.go).
+//     whose exit code says what went wrong (helper.go); by asking systemd for a unit (systemd.go): that
+//     of the service, an instance of a template, or one that it makes for the purpose (transient.go,
+//     launcher.go).
 //   - When that fails, takes too long, or nobody knows the service any more, everybody who waits gets the
 //     error ([Error]) that dbus-daemon gives.
 //

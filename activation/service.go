@@ -69,7 +69,7 @@ func (s *service) Started() {
 		return
 	}
 	s.over()
-	a.log.Info("successfully activated a service", "service", s.name)
+	go a.log.Info("successfully activated a service", "service", s.name) // not with the bus locked
 }
 
 // over puts s at rest. Activation.mu is held.

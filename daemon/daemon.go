@@ -315,12 +315,12 @@ func (d *Daemon) Shutdown() {
 				d.log.Warn("cannot remove a socket", "address", o.address.String(), "error", err)
 			}
 		}
+		if d.activation != nil {
+			d.activation.Close() // before anybody leaves who is then called, and started anew
+		}
 		d.server.Shutdown(context.Background())
 		for _, o := range d.doors {
 			<-o.served
-		}
-		if d.activation != nil {
-			d.activation.Close()
 		}
 		if d.dir != "" {
 			if err := os.RemoveAll(d.dir); err != nil {
