@@ -392,7 +392,7 @@ func TestWhatIsAllowedCanBeLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if !strings.Contains(w.log.String(), "Would reject message, 1 matched rules") {
+		if log := w.log.String(); !strings.Contains(log, "Would reject message, 1 matched rules") || !strings.Contains(log, "path=/p") {
 			t.Error(w.log)
 		}
 	})

@@ -104,6 +104,20 @@ func (d *denial) complaint() string {
 		requested, d.destination, receiver)
 }
 
+// details are what the text does not tell of the message, for the log.
+func (d *denial) details() (details []any) {
+	if d.asked.Path != "" {
+		details = append(details, "path", d.asked.Path)
+	}
+	if d.asked.Descriptors > 0 {
+		details = append(details, "fds", d.asked.Descriptors)
+	}
+	if d.asked.Opaque {
+		details = append(details, "payload", "not of D-Bus")
+	}
+	return details
+}
+
 func unset(s string) string {
 	if s == "" {
 		return "(unset)"

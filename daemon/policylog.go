@@ -77,7 +77,11 @@ func (d *denials) write() {
 			d.log.Warn("more was denied than is logged", "denials", missed)
 		}
 		for _, err := range queue {
-			d.log.Warn(err.Error())
+			var details []any // that dbus-daemon does not tell, and rules can be about
+			if m, ok := err.(*denial); ok {
+				details = m.details()
+			}
+			d.log.Warn(err.Error(), details...)
 		}
 	}
 }

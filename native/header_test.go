@@ -39,6 +39,14 @@ func (r *reader) Send(src, _ *bus.Conn, m *bus.Message, _ bool) error {
 	return nil
 }
 
+// take returns what it has seen, and forgets it.
+func (r *reader) take() (seen string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	seen, r.seen = r.seen, ""
+	return seen
+}
+
 func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 	policy := &reader{}
 	w := newWorld(t, func(b *bus.Config, _ *native.Config) { b.Policy = policy })
@@ -98,10 +106,9 @@ func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 		if test.change != nil {
 			test.change(&o)
 		}
-		policy.seen = ""
 		w.send(a, o)
-		if policy.seen != test.want {
-			t.Errorf("a header %s: %s, want %s", test.name, policy.seen, test.want)
+		if seen := policy.take(); seen != test.want {
+			t.Errorf("a header %s: %s, want %s", test.name, seen, test.want)
 		}
 		w.recv(b)
 	}
@@ -109,7 +116,7 @@ func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.recv(b)
-	if policy.seen != "method_call /p a.b.M to " {
-		t.Errorf("a header in a brief frame: %s", policy.seen)
+	if seen := policy.take(); seen != "method_call /p a.b.M to " {
+		t.Errorf("a header in a brief frame: %s", seen)
 	}
 }
