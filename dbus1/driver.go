@@ -179,11 +179,12 @@ func (c *call) reply(values ...any) error {
 // interface Peer and nothing else.
 func (p *party) unaddressed(m *bus.Message, h *wire.Header, body []byte) error {
 	m.DstName = driverName
-	if err := p.conn.SendToBus(m); err != nil {
-		return p.refused(h, err)
-	}
-	if h.Type != wire.TypeMethodCall {
+	err := p.conn.SendToBus(m)
+	switch isCall := h.Type == wire.TypeMethodCall; {
+	case !isCall && (err == nil || errors.Is(err, bus.ErrUnrequested)):
 		return nil
+	case err != nil:
+		return p.refused(h, err)
 	}
 	if h.Interface == peerInterface {
 		c := &call{peer: p, server: p.server, header: h, body: body}

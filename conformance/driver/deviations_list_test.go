@@ -36,6 +36,14 @@ var deviations = []deviation{
 		common:   "$1 $2",
 	},
 
+	{
+		scenario: rx(`^as many .* as there may be$`),
+		reason:   "an error about a limit says who is up to it",
+		theirs:   rx(`(name=org\.freedesktop\.DBus\.Error\.LimitsExceeded .*is not allowed to .*max_\w+=<most>\))"$`),
+		ours:     rx(`(name=org\.freedesktop\.DBus\.Error\.LimitsExceeded .*is not allowed to .*max_\w+=<most>\)): user \d+ has \d+"$`),
+		common:   "$1",
+	},
+
 	// Before Hello.
 	{
 		scenario: rx(`^before Hello: `),
@@ -103,14 +111,20 @@ var deviations = []deviation{
 	{
 		scenario: rx(`^org\.freedesktop\.DBus\.Debug\.Stats\.GetStats$`),
 		reason:   "there are no memory pools to count, and other things are counted",
-		theirs:   rx(`(IncompleteConnections: u, )ListMemPoolAllocatedBytes: u, ListMemPoolCachedBytes: u, ListMemPoolUsedBytes: u, (MatchRules: u, )`),
-		ours:     rx(`(IncompleteConnections: u, )(MatchRules: u, )Monitors: u, PeakActiveConnections: u, `),
-		common:   "$1$2",
+		theirs:   rx(`(IncompleteConnections: u, )ListMemPoolAllocatedBytes: u, ListMemPoolCachedBytes: u, ListMemPoolUsedBytes: u, (MatchRules: u, )(.*)\}$`),
+		ours:     rx(`(IncompleteConnections: u, )Limits: a\{sx\}, LimitsReached: a\{sa\{sv\}\}, (MatchRules: u, )Monitors: u, PeakActiveConnections: u, (.*), Users: a\{ua\{st\}\}\}$`),
+		common:   "$1$2$3}",
 	},
 	{
 		scenario: rx(`^GetConnectionStats of all kinds of names$`),
 		reason:   "more is counted",
 		ours:     rx(`(BusNames: u, )DroppedBroadcasts: t, (.*)PendingReplies: u, SentBytes: t, SentFDs: t, SentMessages: t, `),
+		common:   "$1$2",
+	},
+	{
+		scenario: rx(`^GetConnectionStats of all kinds of names$`),
+		reason:   "limits are told, and who fills the queue",
+		ours:     rx(`(MatchRules: u, )(?:Max\w+: t, )+(Outgoing.*)OutgoingPerUser: a\{ua\{st\}\}, `),
 		common:   "$1$2",
 	},
 	{
