@@ -86,9 +86,9 @@ func (o busOptions) run(stderr io.Writer) error {
 	limitErr := process.RaiseFileLimit()
 	process.KeepName() // fails without /proc only, where nobody looks
 	p := &busProcess{busOptions: o, stderr: stderr, out: make(descriptors), background: process.InBackground()}
-	// Whoever read the log or the address may be gone; that is no reason to die. Caught rather
-	// than ignored: services must not inherit that.
-	notifyUnlessIgnored(make(chan os.Signal, 1), unix.SIGPIPE)
+	// Whoever read the log or the address may be gone; that is no reason to die. Services inherit it,
+	// as they do from dbus-daemon and have it from systemd.
+	signal.Ignore(unix.SIGPIPE)
 	signals := make(chan os.Signal, 16)
 	notifyUnlessIgnored(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 
