@@ -4,6 +4,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,7 +74,8 @@ func drawRule(t *rapid.T) string {
 	hasPath := maybe(5, kind+"_path", pathValues)
 	hasPeer := false
 	if kind == "send" {
-		hasPeer = maybe(3, "send_destination", nameValues)
+		hasPeer = maybe(3, "send_destination", nameValues) || maybe(6, "send_destination_prefix", []string{"a.b", "a", "x.y", "a.b.c"})
+		maybe(10, "log", boolValues)
 		maybe(8, "send_broadcast", boolValues)
 	} else {
 		hasPeer = maybe(3, "receive_sender", nameValues)
@@ -220,9 +223,28 @@ func ask(t *rapid.T, worlds []*world, policy string) {
 func own(t *rapid.T, worlds []*world, policy string) {
 	name := rapid.SampledFrom([]string{"a.b.c", "x.y"}).Draw(t, "name")
 	compare(t, worlds, "own "+name+"\n"+policy, func(w *world) string {
-		if err := w.members["b"].own(name); err != nil {
+		m := w.members["b"]
+		if err := m.own(name); err != nil {
 			return w.normal(err.Error())
 		}
-		return "owned"
+		// It was its name before. Who hears of its going and coming?
+		for _, step := range []func(string) error{m.release, m.own} {
+			if err := step(name); err != nil {
+				return w.normal(err.Error())
+			}
+		}
+		outcome := "owned"
+		for _, listener := range []string{"d", "e"} {
+			arrived, _, err := w.members[listener].settle(0)
+			if err != nil {
+				t.Fatalf("%s: %s: %v", w.title, listener, err)
+			}
+			for _, what := range slices.Sorted(maps.Keys(arrived)) {
+				if strings.HasPrefix(what, ofDriver) {
+					outcome += "; " + listener + ": " + what
+				}
+			}
+		}
+		return outcome
 	})
 }

@@ -41,6 +41,8 @@ type destination struct {
 const (
 	noSerial        = 4_000_000
 	noReplyExpected = 1
+
+	ofDriver = "signal of the bus: " // before the name of one
 )
 
 // message makes the D-Bus message.
@@ -161,6 +163,8 @@ func (d dbus1Member) settle(sent uint32) (arrived map[string]uint32, failure str
 			return arrived, failure, nil
 		case own && m.Type == peer.TypeError && sent != 0 && m.ReplySerial() == sent:
 			failure = m.ErrorText()
+		case own && m.Type == peer.TypeSignal:
+			arrived[ofDriver+m.Text(peer.FieldMember)] = m.Serial
 		case !own && m.Sig() == "s":
 			arrived[m.Body[0].(string)] = m.Serial
 		}
