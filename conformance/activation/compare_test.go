@@ -289,6 +289,27 @@ var scenes = []struct {
 		owner.Close()
 		s.answer(c, "open", open)
 	}},
+	{"the process of a service", setting{files: map[string]string{
+		"a.service": service("com.example.A", "/bin/sh DIR/facts DIR/out"),
+		"facts": `exec > $1
+env | grep ^DBUS_ | sed 's/guid=[0-9a-f]*/guid=GUID/g' | sort
+umask; ulimit -n; ulimit -c; nice
+grep -E '^(SigBlk|SigIgn|NoNewPrivs)' /proc/self/status
+cat /proc/self/oom_score_adj
+cd /proc/$$/fd; echo *
+test "$(ps -o sid= -p $$)" = "$(ps -o sid= -p $PPID)" && echo the session of its parent
+exit 9
+`,
+	}}, func(s *stage) {
+		s.ask(s.connect("c"), "start", start("com.example.A"))
+		out, err := os.ReadFile(filepath.Join(s.dir, "out"))
+		if err != nil {
+			s.Fatal(err)
+		}
+		for line := range strings.Lines(string(out)) {
+			s.note("%s", line)
+		}
+	}},
 	{"a helper", setting{
 		elements: `<servicehelper>DIR/helper</servicehelper>`,
 		files: func() map[string]string {
