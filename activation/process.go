@@ -26,7 +26,7 @@ func (a *Activation) execute(name string, words, environment []string) (*process
 	files := []*os.File{null, os.Stdout, os.Stderr}
 	if a.config.Journal {
 		for i, priority := range []int{journalInfo, journalWarning} {
-			if stream, err := journalStream(name, priority); err == nil {
+			if stream, err := journalStream(journalSocket, name, priority); err == nil {
 				defer stream.Close()
 				files[i+1] = stream
 			}
@@ -81,10 +81,10 @@ const (
 
 const journalSocket = "/run/systemd/journal/stdout"
 
-// journalStream opens a stream to the journal as sd_journal_stream_fd(3) does: what is written there is
+// journalStream opens a stream to the journal, which listens on socket, as sd_journal_stream_fd(3) does: what is written there is
 // logged line by line, as of identifier.
-func journalStream(identifier string, priority int) (*os.File, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: journalSocket, Net: "unix"})
+func journalStream(socket, identifier string, priority int) (*os.File, error) {
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
