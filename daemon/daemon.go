@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -312,7 +313,11 @@ func (d *Daemon) Shutdown() {
 		}
 		for _, o := range d.doors {
 			if err := o.close(); err != nil {
-				d.log.Warn("cannot remove a socket", "address", o.address.String(), "error", err)
+				level := slog.LevelWarn
+				if errors.Is(err, fs.ErrPermission) {
+					level = slog.LevelDebug // a bus that was root when it made it; the next one replaces it
+				}
+				d.log.Log(context.Background(), level, "cannot remove a socket", "address", o.address.String(), "error", err)
 			}
 		}
 		if d.activation != nil {
