@@ -31,7 +31,8 @@
 // [Quota].
 //
 // What is sent to a name that only has an activator is held there, and goes to whoever takes the
-// name: activator.go.
+// name: activator.go. Services that the bus itself can start have activators of a kind of their own,
+// by which whoever starts them ([Service]) knows that somebody waits: service.go.
 //
 // # Parts
 //
@@ -58,6 +59,7 @@
 // Bus.mu (names, connections, subscriptions, monitors) comes first: unicasts hold it for reading,
 // everything else for writing. Conn.mu (queue, calls) comes second, one at a time. Neither is ever
 // held across a system call or a call of [Receiver] or [Maker]. [Policy], [Index], [Filter] and
-// [Rule] are called with Bus.mu held and must not call back. Bus.telling, which comes before both,
+// [Rule] are called with Bus.mu held and must not call back; so is [Service], which may find Conn.mu
+// held, too. Bus.telling, which comes before both,
 // orders the calls of Receiver.Wanted and is for nothing else.
 package bus

@@ -14,6 +14,8 @@
 //     through whatever front-end.
 //   - Subscriptions (subscriptions.go) give the bus the match rules of all peers, behind an index
 //     (matchrule.go, matchindex.go); other front-ends use them by cookie (rules.go).
+//   - Services that do not run are waited for at their activators in the core; the driver's part in
+//     that is in activation.go, and who starts them is behind [Activation].
 //   - Notifications of the bus become signals and errors (notification.go); its errors become those
 //     of D-Bus (errors.go).
 //
