@@ -6,8 +6,8 @@ import (
 	"sync"
 
 	"github.com/kdbus-go/kdbus/abi"
-	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/wire"
+	"github.com/kdbus-go/kdbus/wire/gvariant"
 )
 
 // A policy that goes by the headers of messages, as dbus-daemon's does, has to see those of native peers
@@ -37,12 +37,11 @@ func (h *head) recycle() {
 // hundred.
 const maxHeader = 64 << 10
 
-// Where the header of a D-Bus message has its type and version, and the version of GVariant messages,
-// which kdbus's first clients sent: they have the type at the same place.
+// Where the header of a D-Bus message has its version, and the version of those with GVariant, which
+// kdbus's first clients send.
 const (
-	offMessageType    = 1
-	offMessageVersion = 3
-	versionGVariant   = 2
+	offVersion      = 3
+	versionGVariant = 2
 )
 
 // readHeader returns what a policy may know of the payload: a *wire.Header; nil if there is none; or an
@@ -58,15 +57,14 @@ func (m *message) readHeader() any {
 	if err != nil {
 		return err
 	}
-	if len(beginning) > offMessageVersion && beginning[offMessageVersion] == versionGVariant {
-		if t := wire.Type(beginning[offMessageType]); !m.may(t) {
-			return fmt.Errorf("the header says %v, and its sender told the bus something else", t)
-		}
-		return nil
-	}
 	h := &m.head.header
-	if _, err := h.Parse(beginning); err != nil {
-		return fmt.Errorf("the payload should be a D-Bus message: %w", err)
+	if len(beginning) > offVersion && beginning[offVersion] == versionGVariant {
+		err = m.readVersion2(h)
+	} else if _, err = h.Parse(beginning); err != nil {
+		err = fmt.Errorf("the payload should be a D-Bus message: %w", err)
+	}
+	if err != nil {
+		return err
 	}
 	if err := m.agrees(h); err != nil {
 		return err
@@ -75,17 +73,65 @@ func (m *message) readHeader() any {
 	return h
 }
 
-// may reports whether the envelope of m is one for a message of the type t.
-func (m *message) may(t wire.Type) bool {
-	switch t {
-	case wire.TypeSignal:
-		return m.Flags&bus.Signal != 0
-	case wire.TypeMethodReturn, wire.TypeError:
-		return m.ReplyCookie != 0
-	case wire.TypeMethodCall:
-		return m.Flags&bus.Signal == 0 && m.ReplyCookie == 0
+// readVersion2 reads the header of a GVariant message, which needs the end of the message too.
+func (m *message) readVersion2(h *wire.Header) error {
+	const longest = 1 << 40 // bytes, far more than anybody has
+	total := uint64(0)
+	for _, s := range m.extra.Segments {
+		if total += min(s.Size, longest); total >= longest {
+			return errors.New("the payload is too long to be a D-Bus message")
+		}
 	}
-	return false
+	var g gvariant.Header
+	last, err := m.tail(int(min(total, maxFooter)))
+	if err != nil {
+		return err
+	}
+	_, _, err = g.Parse(m.extra.Segments[0].Bytes, last, int(total))
+	if err != nil { // perhaps the header is not in the first piece
+		first, gathering := m.gather(int(min(total, maxHeader)))
+		if gathering != nil {
+			return gathering
+		}
+		if _, _, err = g.Parse(first, last, int(total)); err != nil {
+			return fmt.Errorf("the payload should be a D-Bus message of version 2: %w", err)
+		}
+	}
+	if g.Cookie != m.Cookie || g.ReplyCookie != m.ReplyCookie {
+		return fmt.Errorf("the cookies in the header are %d and %d, and those of the message %d and %d", g.Cookie, g.ReplyCookie, m.Cookie, m.ReplyCookie)
+	}
+	*h = wire.Header{
+		Order: g.Order, Type: g.Type, Flags: g.Flags, Serial: uint32(g.Cookie), ReplySerial: uint32(g.ReplyCookie), UnixFDs: g.UnixFDs,
+		Path: g.Path, Interface: g.Interface, Member: g.Member, ErrorName: g.ErrorName, Destination: g.Destination, Signature: g.Signature,
+	}
+	return nil
+}
+
+// maxFooter is how long the end of a GVariant message is at most, in bytes: NUL, signature and offset.
+const maxFooter = 1 + 257 + 8
+
+// tail returns the last size bytes of the payload in one piece. There are as many.
+func (m *message) tail(size int) ([]byte, error) {
+	segments := m.extra.Segments
+	if last := segments[len(segments)-1].Bytes; len(last) >= size {
+		return last[len(last)-size:], nil
+	}
+	b := make([]byte, size)
+	for i := len(segments) - 1; size > 0; i-- {
+		s := &segments[i]
+		n := int(min(s.Size, uint64(size)))
+		to := b[size-n : size]
+		switch {
+		case s.Memfd != 0:
+			if err := readFile(m.extra.Memfds[s.Memfd-1], to, s.Offset+s.Size-uint64(n)); err != nil {
+				return nil, err
+			}
+		case s.Bytes != nil:
+			copy(to, s.Bytes[len(s.Bytes)-n:])
+		}
+		size -= n
+	}
+	return b, nil
 }
 
 // beginning returns the payload as far as it is the header, or somewhat further.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/wire"
+	"github.com/kdbus-go/kdbus/wire/gvariant"
 )
 
 // A header is found to be the same however the payload is cut into pieces.
@@ -15,6 +16,12 @@ func FuzzHeaderInPieces(f *testing.F) {
 		Member: "M", Destination: "org.example.Service",
 	}
 	message := h.Append(nil)
+	version2, err := gvariant.AppendMessageFromDBus1(nil, wire.LittleEndian, &h, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(version2, uint16(16), uint16(40))
+	f.Add(version2, uint16(0), uint16(len(version2)-2))
 	f.Add(message, uint16(16), uint16(40))
 	f.Add(message, uint16(1), uint16(2))
 	f.Add(append(message, "body"...), uint16(len(message)), uint16(len(message)))
@@ -42,11 +49,18 @@ func headerIn(pieces ...[]byte) *wire.Header {
 		}
 	}
 	m.head = new(head)
+	m.Cookie = 5 // that of the seeds
 	beginning, err := m.beginning()
 	if err != nil {
 		return nil
 	}
 	var found wire.Header
+	if len(beginning) > offVersion && beginning[offVersion] == versionGVariant {
+		if m.readVersion2(&found) != nil {
+			return nil
+		}
+		return &found
+	}
 	if _, err := found.Parse(beginning); err != nil {
 		return nil
 	}

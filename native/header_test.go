@@ -10,6 +10,7 @@ import (
 	"github.com/kdbus-go/kdbus/native"
 	"github.com/kdbus-go/kdbus/native/nativetest"
 	"github.com/kdbus-go/kdbus/wire"
+	"github.com/kdbus-go/kdbus/wire/gvariant"
 )
 
 // reader is a policy that allows everything and writes down what it sees of messages.
@@ -64,11 +65,20 @@ func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 		change(&h)
 		return dbus(t, h)
 	}
-	version := func(b []byte, messageType byte) []byte {
-		b = append([]byte(nil), b...)
-		b[1], b[3] = messageType, 2
+	version2 := func(change func(*wire.Header)) []byte {
+		b := otherwise(change)
+		var h wire.Header
+		at, err := h.Parse(b)
+		if err == nil {
+			b, err = gvariant.AppendMessageFromDBus1(nil, wire.LittleEndian, &h, b[at:])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		return b
 	}
+	same := func(*wire.Header) {}
+	long := version2(same)
 	memfds := func(pieces ...[]byte) func(*nativetest.Outgoing) {
 		return func(o *nativetest.Outgoing) {
 			for i, piece := range pieces {
@@ -99,8 +109,12 @@ func TestPolicySeesTheHeaderAndNoMore(t *testing.T) {
 		{"of another type", otherwise(func(h *wire.Header) { h.Type = wire.TypeSignal }), nil, "error"},
 		{"to somebody else", otherwise(func(h *wire.Header) { h.Destination = ":1.99" }), nil, "error"},
 		{"of a message of another kind", []byte("data"), func(o *nativetest.Outgoing) { o.PayloadType = 0x1234 }, "nothing"},
-		{"of GVariant", version(good, 1), nil, "nothing"},
-		{"of GVariant, of another type", version(good, 4), nil, "error"},
+		{"of GVariant", version2(same), nil, want},
+		{"of GVariant, in a memfd", nil, memfds(version2(same)), want},
+		{"of GVariant, in pieces", long[:30], memfds(long[30:40], long[40:len(long)-2], long[len(long)-2:]), want},
+		{"of GVariant, of another message", version2(func(h *wire.Header) { h.Serial = 6 }), nil, "error"},
+		{"of GVariant, of another type", version2(func(h *wire.Header) { h.Type = wire.TypeSignal }), nil, "error"},
+		{"that says it is of GVariant", append([]byte("l\x01\x01\x02"), good[4:]...), nil, "error"},
 	} {
 		o := nativetest.Outgoing{Message: abi.Message{DstName: "org.example.Name", Cookie: 5}, Body: test.body}
 		if test.change != nil {
