@@ -134,6 +134,23 @@ func TestClaimName(t *testing.T) {
 	}
 }
 
+// kdbus.name(7): "the first one in the queue (the oldest entry) will become the new owner". Only D-Bus lets who could not
+// replace an owner go first.
+func TestWhoClaimsToReplaceWaitsLikeOthers(t *testing.T) {
+	b := newBus(t)
+	owner, first, second := b.connect(native), b.connect(native), b.connect(native)
+	for _, p := range []*peer{owner, first, second} {
+		for range 2 {
+			if _, err := p.ClaimName(example, bus.ReplaceExisting|bus.Queue); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if diff := cmp.Diff([]bus.ID{owner.ID(), first.ID(), second.ID()}, owner.ListOwners(example)); diff != "" {
+		t.Errorf("owners (-want +got):\n%s", diff)
+	}
+}
+
 // kdbus tells more of owners and connections than who they are.
 func TestNotificationsTellFlags(t *testing.T) {
 	b := newBus(t)

@@ -192,6 +192,9 @@ func (c *Conn) ClaimName(s string, flags NameFlags) (NameFlags, error) {
 	if !had && len(c.claims) >= c.limits.load().MaxNames {
 		return 0, c.tooManyNames()
 	}
+	if n := b.names[s]; n != nil && len(n.owners) > 0 && n.owners[0].flags&AllowReplacement == 0 {
+		flags &^= ReplaceExisting // only D-Bus lets who asked for it in vain wait before others
+	}
 	how := c.acquire(s, flags)
 	if how == Exists {
 		if !had {
