@@ -2,12 +2,10 @@ package activation
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/kdbus-go/kdbus/bus"
@@ -98,9 +96,6 @@ type Activation struct {
 
 	launcher launcher
 }
-
-// load is what of one user waits.
-type load struct{ pending, bytes int }
 
 // New makes the services of a bus known to it, to be ended by Close. What is wrong with .service files is
 // logged.
@@ -256,62 +251,6 @@ func (a *Activation) Names() []string {
 // Systemd reports whether services are started by systemd.
 func (a *Activation) Systemd() bool { return a.config.Systemd }
 
-// Appeared reports whether there is a service of a name that was none a moment ago: .service files are
-// read again if something has changed in their directories.
-func (a *Activation) Appeared(name string) bool {
-	a.updating.Lock()
-	defer a.updating.Unlock()
-	if a.service(name) != nil {
-		return true
-	}
-	a.mu.Lock()
-	directories, closed := a.settings.Directories, a.closed
-	a.mu.Unlock()
-	if closed || !changedSince(a.seen, directories) {
-		return false
-	}
-	a.reload()
-	return a.service(name) != nil
-}
-
-// admit counts what a user has waiting, unless it is too much.
-func (a *Activation) admit(name string, uid uint32, size int) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l := a.waiting[uid]
-	switch {
-	case l.pending >= a.settings.MaxPending:
-		return a.excess("max_pending_service_starts", uid, l.pending, max(a.settings.MaxPending, 0),
-			"The maximum number of pending activations has been reached, activation of %s failed", name)
-	case l.bytes+size > a.settings.MaxBytes && l.pending > 0:
-		return a.excess("max_outgoing_bytes", uid, l.bytes, a.settings.MaxBytes,
-			"Too many bytes wait for services to start, activation of %s failed", name)
-	}
-	a.waiting[uid] = load{l.pending + 1, l.bytes + size}
-	return nil
-}
-
-// excess notes that a user wants more than may be, and returns the error that it gets.
-func (a *Activation) excess(limit string, uid uint32, amount, most int, format string, args ...any) error {
-	err := failure(syscall.ENOBUFS, "LimitsExceeded", "%s (%s=%d): user %d has %d", fmt.Sprintf(format, args...), limit, most, uid, amount)
-	e := bus.Excess{Limit: limit, Amount: int64(amount), Max: int64(most), UID: uid}
-	a.config.Endpoint.Bus().Excesses().Note(e, err.Error)
-	return err
-}
-
-// release is admit's counterpart.
-func (a *Activation) release(uid uint32, size int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l := a.waiting[uid]
-	if l.pending--; l.pending == 0 {
-		delete(a.waiting, uid)
-		return
-	}
-	l.bytes -= size
-	a.waiting[uid] = l
-}
-
 // Close ends the starting of services: programs that have not got as far as to own their names are
 // killed, everybody who waits is told. Services that run go on, each with a goroutine here that
 // reaps it when it ends.
@@ -327,39 +266,4 @@ func (a *Activation) Close() {
 		s.conn.Close()
 	}
 	a.launcher.close()
-}
-
-// glance is what tells whether a directory has changed.
-type glance struct {
-	path     string
-	modified time.Time
-	identity string
-	at       time.Time
-}
-
-// look takes a glance at directories.
-func look(directories []busconfig.ServiceDirectory) []glance {
-	seen := make([]glance, len(directories))
-	for i, d := range directories {
-		seen[i] = glance{path: d.Path, at: time.Now()}
-		if info, err := os.Stat(d.Path); err == nil {
-			seen[i].modified = info.ModTime()
-			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-				seen[i].identity = fmt.Sprint(stat.Dev, stat.Ino)
-			}
-		}
-	}
-	return seen
-}
-
-// clockGrain is more than the time within which two changes of a directory can look like one.
-const clockGrain = 100 * time.Millisecond
-
-// changedSince reports whether directories may have changed since they were seen.
-func changedSince(seen []glance, directories []busconfig.ServiceDirectory) bool {
-	now := look(directories)
-	return !slices.EqualFunc(seen, now, func(then, now glance) bool {
-		return then.path == now.path && then.identity == now.identity && then.modified.Equal(now.modified) &&
-			then.at.Sub(then.modified) > clockGrain
-	})
 }
