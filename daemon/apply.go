@@ -15,7 +15,7 @@ import (
 func (d *Daemon) apply(conf *busconfig.Config) {
 	d.inForce.Store(conf)
 	d.server.SetLimits(limitsOf(&conf.Limits))
-	newPolicy(conf, d.log).install(d.bus)
+	newPolicy(conf, d.denials).install(d.bus)
 }
 
 // allowUser returns who decides about who may connect; nil for the default of the transport.

@@ -84,6 +84,8 @@ type Daemon struct {
 	config Config
 	bus    *bus.Bus
 	server *dbus1.Server
+	// denials logs what is denied to clients
+	denials *denials
 	// activation starts services; nil without a configuration
 	activation *activation.Activation
 	doors      []*door
@@ -201,6 +203,7 @@ func (d *Daemon) makeBus() error {
 	}
 	// Each front-end uses something of the other: the driver answers native clients, too.
 	var kdbus *native.Server
+	d.denials = newDenials(config.Log)
 	d.server, err = dbus1.NewServer(dbus1.Config{
 		Endpoint:       d.bus.Endpoint(),
 		Subscriptions:  subscriptions,
@@ -214,6 +217,7 @@ func (d *Daemon) makeBus() error {
 		Limits:         config.Limits,
 		Reload:         d.reloadFor(),
 		Activation:     d.starter(),
+		Denied:         func(c *bus.Conn, err error) { d.denials.note(c, err) },
 	})
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"log/slog"
 	"sync"
 
 	"github.com/kdbus-go/kdbus/bus"
@@ -42,11 +41,11 @@ type xmlPolicy struct {
 	copies copies // the bus asks about those with its lock held for writing
 }
 
-// newPolicy makes the policy of a configuration. What it denies is logged. Who may connect at all is asked
+// newPolicy makes the policy of a configuration. What it denies is noted. Who may connect at all is asked
 // before there is a connection: Daemon.allowUser.
-func newPolicy(c *busconfig.Config, log *slog.Logger) *xmlPolicy {
+func newPolicy(c *busconfig.Config, denials *denials) *xmlPolicy {
 	return &xmlPolicy{
-		policy: c.Policy, driver: busconfig.NewNames(driverName), denials: newDenials(log),
+		policy: c.Policy, driver: busconfig.NewNames(driverName), denials: denials,
 		accounts: accounts{console: c.Policy.AsksForConsole(), groups: c.Policy.AsksForGroups()},
 		rights:   make(map[*busconfig.View]*rights),
 	}

@@ -115,7 +115,7 @@ func BenchmarkUnicast(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			on := bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{})
 			if config != nil {
-				newPolicy(config, slog.New(slog.DiscardHandler)).install(on)
+				newPolicy(config, newDenials(slog.New(slog.DiscardHandler))).install(on)
 			}
 			service, client := connectAs(b, on, 0), connectAs(b, on, 1000)
 			if _, err := service.AcquireName("org.example.Service7", 0); err != nil {
@@ -163,7 +163,7 @@ func BenchmarkBroadcast(b *testing.B) {
 			index := &everybody{}
 			on := bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{Indexes: []bus.Index{index}})
 			if config != nil {
-				newPolicy(config, slog.New(slog.DiscardHandler)).install(on)
+				newPolicy(config, newDenials(slog.New(slog.DiscardHandler))).install(on)
 			}
 			service := connectAs(b, on, 0)
 			if _, err := service.AcquireName("org.example.Service7", 0); err != nil {
@@ -211,7 +211,7 @@ func BenchmarkExchange(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				newPolicy(config, slog.New(slog.DiscardHandler)).install(on)
+				newPolicy(config, newDenials(slog.New(slog.DiscardHandler))).install(on)
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/wire"
@@ -37,7 +38,7 @@ func newWorld(t *testing.T, rules string) *world {
 
 // rule puts rules in force.
 func (w *world) rule(rules string) {
-	w.policy = newPolicy(configuration(w.t, rules), w.logger)
+	w.policy = newPolicy(configuration(w.t, rules), newDenials(w.logger))
 	w.policy.install(w.Bus)
 }
 
@@ -367,19 +368,35 @@ func TestExchangingThePolicyLosesNothing(t *testing.T) {
 func TestDenialsAreLoggedButNotWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, `<policy context="default"><deny own="*"/></policy>`)
-		c := connectAs(t, w.Bus, 1000)
-		deny := func(n int) {
+		c, other := connectAs(t, w.Bus, 1000), connectAs(t, w.Bus, 1001)
+		deny := func(c *bus.Conn, n int) {
 			for range n {
 				c.AcquireName(service, 0)
 				synctest.Wait()
 			}
 		}
-		deny(10 * maxDenials)
-		if lines := strings.Count(w.log.String(), "is not allowed to own"); lines != maxDenials {
-			t.Errorf("%d lines", lines)
+		lines := func() (n int) {
+			n = strings.Count(w.log.String(), "is not allowed to own")
+			w.log.Reset()
+			return n
 		}
+		deny(c, 10*maxDenials)
 		if !strings.Contains(w.log.String(), `bus.conf:1 <deny own=`) {
 			t.Errorf("no rule in %s", w.log)
+		}
+		if n := lines(); n != maxDenials {
+			t.Errorf("%d lines", n)
+		}
+		if deny(other, 1); lines() != 1 {
+			t.Error("nothing is logged of another user")
+		}
+		time.Sleep(time.Second)
+		deny(c, 10)
+		if !strings.Contains(w.log.String(), fmt.Sprintf("unlogged=%d", 9*maxDenials)) {
+			t.Errorf("not said how many are missing: %s", w.log)
+		}
+		if n := lines(); n != denialsPerSecond {
+			t.Errorf("%d lines after a second", n)
 		}
 	})
 }

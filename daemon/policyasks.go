@@ -30,7 +30,7 @@ func (p *xmlPolicy) Own(c *bus.Conn, name string) error {
 	if v.Allowed {
 		return nil
 	}
-	return p.denials.note(&ownDenial{conn: c, name: name, rule: v.Rule})
+	return p.denials.note(c, &ownDenial{conn: c, name: name, rule: v.Rule})
 }
 
 // Send implements bus.Policy.
@@ -44,7 +44,7 @@ func (p *xmlPolicy) Send(src, dst *bus.Conn, m *bus.Message, requested bool) err
 	}
 	var asked busconfig.Message
 	if err := describe(&asked, m); err != nil {
-		return p.denials.note(&misstatement{conn: src, reason: err})
+		return p.denials.note(src, &misstatement{conn: src, reason: err})
 	}
 	asked.Requested = requested
 	var d *subject

@@ -18,7 +18,7 @@ import (
 // denied makes the error for a message that v denies. If v allows it, but wants it logged, there is no error.
 // strings in asked are valid for now.
 func (p *xmlPolicy) denied(src, dst *bus.Conn, m *bus.Message, asked busconfig.Message, v busconfig.Verdict, kind busconfig.Kind) error {
-	if err := p.denials.note(describeDenial(src, dst, m, asked, v, kind)); !v.Allowed {
+	if err := p.denials.note(src, describeDenial(src, dst, m, asked, v, kind)); !v.Allowed {
 		return err
 	}
 	return nil

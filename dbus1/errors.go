@@ -110,11 +110,15 @@ func (p *party) ownDenied(name string, err error) *Error {
 
 // unprivileged words the refusal of what only root and the user of the bus may call.
 func (p *party) unprivileged(method string) *Error {
-	id := identityOf(p.conn)
-	if !id.Known() {
-		return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (%s) with unknown uid", method, p.name, Describe(p.conn))
+	id, user := identityOf(p.conn), "unknown uid"
+	if id.Known() {
+		user = fmt.Sprintf("uid %d", id.Creds().UID)
 	}
-	return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (%s) with uid %d", method, p.name, Describe(p.conn), id.Creds().UID)
+	e := dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (%s) with %s", method, p.name, Describe(p.conn), user)
+	if p.server.config.Denied != nil {
+		p.server.config.Denied(p.conn, errors.New(e.Message))
+	}
+	return e
 }
 
 // Describe says who is behind a connection, in the words of dbus-daemon's errors and log: user, process, what

@@ -26,6 +26,9 @@ type Config struct {
 	// Log gets what an administrator should know, rate-limited where peers could flood it. Nil
 	// discards.
 	Log *slog.Logger
+	// Denied is told what the driver denies to c because c is not privileged, as dbus-daemon logs that; nil
+	// for nobody. It must not block.
+	Denied func(c *bus.Conn, err error)
 	// MachineID is the answer to org.freedesktop.DBus.Peer.GetMachineId, 32 hexadecimal digits; ""
 	// if unknown.
 	MachineID string
