@@ -39,7 +39,7 @@ func runTests(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "building cmd/kdbus: %v\n%s", err, out)
 		return 1
 	}
-	return m.Run()
+	return testbus.Run(m)
 }
 
 // limit bounds every program that is run.

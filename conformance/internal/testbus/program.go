@@ -113,16 +113,20 @@ func copyProgram(path, given string) error {
 
 // Main runs the tests of a package, for its TestMain: it builds the bus under test first, so that
 // no test pays for that, and removes it afterwards.
-func Main(m *testing.M) {
+func Main(m *testing.M) { os.Exit(Run(m)) }
+
+// Run is Main for those who have something to do afterwards. It returns the exit code.
+func Run(m *testing.M) int {
+	defer func() {
+		if builtIn != "" {
+			os.RemoveAll(builtIn)
+		}
+	}()
 	if UnderTest() == KDBus {
 		if _, err := kdbusProgram(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+			return 1
 		}
 	}
-	code := m.Run()
-	if builtIn != "" {
-		os.RemoveAll(builtIn)
-	}
-	os.Exit(code)
+	return m.Run()
 }
