@@ -70,7 +70,7 @@ func TestBusesOnTCPThatLetNobodyIn(t *testing.T) {
 		change func(t *testing.T, a address.Address) address.Address
 		want   string
 	}{
-		"without anything to prove": {listen: "tcp:host=127.0.0.1", config: daemon.Config{Mechanisms: []string{"EXTERNAL"}}, want: "it offers []"},
+		"without anything to prove": {listen: "tcp:host=127.0.0.1", config: daemon.Config{Mechanisms: []string{"EXTERNAL"}}, want: `it offers ["EXTERNAL"]`},
 		"with another keyring": {listen: "tcp:host=127.0.0.1", change: func(t *testing.T, a address.Address) address.Address {
 			dial(t, a.String()).Close() // so that the bus has its cookies elsewhere
 			t.Setenv("HOME", t.TempDir())

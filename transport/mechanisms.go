@@ -24,7 +24,7 @@ func (p *Peer) offers(guid string) saslConfig {
 	}
 	c := saslConfig{
 		ServerGUID: guid,
-		External:   !p.remote && allowed("EXTERNAL"),
+		External:   allowed("EXTERNAL") && (!p.remote || s.config.Mechanisms != nil), // in vain, but clients want to see something
 		Anonymous:  s.config.AllowAnonymous && allowed("ANONYMOUS"),
 		UnixFD:     !p.remote,
 		Native:     !p.remote && s.config.Native != nil, // which needs memfds
