@@ -67,7 +67,7 @@ func (c *Conn) moveMessages(n *name, messages []*Message, from, to *Conn) {
 			c.deliverHeld(n, from, to, m)
 		} else {
 			w := c.bus.callOf(m, from)
-			err := c.accept(to, m)
+			err := c.accept(n, to, m)
 			if w != nil {
 				c.moveCall(w, to, err == nil)
 			}
@@ -102,8 +102,15 @@ func (c *Conn) extract(n *name) (found []*Message) {
 	return found
 }
 
-// accept queues m, which was sent to somebody else, at dst.
-func (c *Conn) accept(dst *Conn, m *Message) error {
+// accept queues m, which was sent to the name n when somebody else had it, at dst.
+func (c *Conn) accept(n *name, dst *Conn, m *Message) error {
+	if src := c.bus.conns[m.Src]; src != nil && dst.ordinary() {
+		// Only now is it known who gets it.
+		if err := c.bus.judgeAgain(n, src, dst, m); err != nil {
+			c.drop(dst)
+			return err
+		}
+	}
 	if len(m.FDs) > 0 && !dst.acceptFDs || m.unreadable(dst) {
 		c.drop(dst)
 		return errorf(ErrNoFDs, "connection %s cannot take the message", dst.UniqueName())

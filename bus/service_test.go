@@ -257,3 +257,16 @@ func TestServicesKeepTheirAccounts(t *testing.T) {
 		}
 	})
 }
+
+func TestPolicyJudgesAgainWhatAnActivatorHeld(t *testing.T) {
+	policy := &rules{deny: map[string]bool{}}
+	b := newServiceBus(t, policy)
+	b.connect(native, activator(example))
+	client, service := b.connect(), b.connect()
+	client.mustPost(callName(example, 1))
+	client.mustPost(toName(example, "open"))
+	policy.deny[fmt.Sprintf("send %s>%s call 1", name(client.Conn), name(service.Conn))] = true
+	service.mustAcquire(example, 0)
+	service.expect("2: open")
+	client.expect("ReplyDead 1 of 1")
+}

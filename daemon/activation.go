@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/kdbus-go/kdbus/activation"
 	"github.com/kdbus-go/kdbus/busconfig"
@@ -49,7 +50,7 @@ func startSettings(conf *busconfig.Config) activation.Settings {
 		Directories: conf.ServiceDirectories,
 		Helper:      conf.ServiceHelper,
 		BusType:     conf.Type,
-		Timeout:     conf.Limits.ServiceStartTimeout,
+		Timeout:     max(conf.Limits.ServiceStartTimeout, time.Nanosecond), // 0 is none at all
 		MaxPending:  atMost(conf.Limits.MaxPendingServiceStarts),
 		MaxBytes:    atMost(conf.Limits.MaxOutgoingBytes),
 	}
