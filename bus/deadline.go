@@ -92,6 +92,9 @@ func (c *Conn) expire() {
 		}
 		c.settle(w.key)
 		w.callee.disown(w)
+		if limit := c.limits.load().CallTimeout; limit != 0 {
+			b.unanswered(w, limit)
+		}
 		timekeeper.uid = w.callee.uid
 		timekeeper.tell(c, w.key.cookie, Notification{Kind: ReplyTimeout, OldOwner: w.callee.id})
 	}

@@ -22,6 +22,7 @@ const (
 	limitQueueFDs   = "max_outgoing_unix_fds"
 	limitCalls      = "max_replies_per_connection"
 	limitUserConns  = "max_connections_per_user"
+	limitReplyTime  = "reply_timeout"
 
 	// Those that only connections of kdbus have.
 	limitPool     = "pool size"

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/kdbus-go/kdbus/meta"
 )
@@ -75,6 +76,15 @@ func (c *Conn) tooManyCalls(limit int) error {
 	}
 	c.bus.excesses.Note(Excess{Limit: limitCalls, Amount: int64(len(c.calls)), Max: int64(limit), UID: c.uid, Conn: c.id}, text)
 	return &Error{Errno: ErrTooManyCalls, Detail: text()}
+}
+
+// unanswered notes that a call has ended since its callee took too long.
+func (b *Bus) unanswered(w *call, limit time.Duration) {
+	caller, callee := w.caller, w.callee
+	b.excesses.Note(Excess{Limit: limitReplyTime, Amount: limit.Milliseconds(), Max: limit.Milliseconds(), UID: callee.uid, Conn: callee.id}, func() string {
+		return fmt.Sprintf("connection %s of user %d has not answered call %d of connection %s of user %d in time (%s=%v)",
+			callee.UniqueName(), callee.uid, w.key.cookie, caller.UniqueName(), caller.uid, limitReplyTime, limit)
+	})
 }
 
 // tooManyConns notes that a user has as many connections as it may, n, and returns what it is told.

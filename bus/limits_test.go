@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -117,6 +118,11 @@ func TestCallTimeout(t *testing.T) {
 				passes(2 * late)
 				caller.expectPending(0)
 				caller.expect("ReplyTimeout 1 of 2")
+				last := b.Excesses().ByLimit()["reply_timeout"].Last
+				if want := "connection :1.2 of user 1000 has not answered call 1 of connection :1.1 of user 1000 in time"; test.limit != 0 &&
+					(last.UID != 1000 || last.Conn != callee.ID() || last.Max != test.limit.Milliseconds() || !strings.Contains(last.Text, want)) {
+					t.Errorf("it is told as %+v, want %q", last, want)
+				}
 			})
 		})
 	}

@@ -9,6 +9,9 @@ import (
 )
 
 // limitsOf returns the limits of a configuration as the D-Bus 1 front-end takes them.
+// Those of containers (max_containers and so on) limit nothing here: there is no interface Containers1, as
+// there is none in dbus-daemon as distributions build it. max_pending_service_starts and
+// service_start_timeout are package activation's.
 func limitsOf(l *busconfig.Limits) dbus1.Limits {
 	return dbus1.Limits{
 		MaxIncompleteConnections: limit(l.MaxIncompleteConnections),

@@ -305,6 +305,9 @@ func TestReplyTimeout(t *testing.T) {
 	}
 	w.works(c)
 	w.works(w.bob)
+	if got, want := w.reached("reply_timeout"), "connection :1.1 of user 0 has not answered call 2 of connection :1.2 of user 64001 in time"; !strings.Contains(got, want) {
+		t.Errorf("Debug.Stats says %s, want %q", got, want)
+	}
 }
 
 // A reload changes the limits of the connections that are there.
