@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
@@ -68,7 +69,7 @@ func as(t *testing.T, uid uint32, argv ...string) (output string, code int) {
 // the bus says about it.
 func TestPolicyIsExplainedAsTheBusDecides(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can ask as several users")
+		program.CannotTest(t, "only root can ask as several users")
 	}
 	dir, err := os.MkdirTemp("", "policy-")
 	if err != nil {

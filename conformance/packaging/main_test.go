@@ -20,6 +20,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 )
 
 // root is the directory of this module.
@@ -100,11 +102,11 @@ func combined(t *testing.T, attr *syscall.SysProcAttr, argv ...string) (string, 
 func inNamespaces(t *testing.T, script string, args ...string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("only root can replace the bus of the machine")
+		program.CannotTest(t, "only root can replace the bus of the machine")
 	}
 	isolated := []string{"unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc", "--propagation=private"}
 	if out, err := combined(t, nil, append(isolated, "mount", "-t", "tmpfs", "tmpfs", "/run")...); err != nil {
-		t.Skipf("this system lets nobody make namespaces and mounts: %v %s", err, out)
+		program.CannotTest(t, "this system lets nobody make namespaces and mounts: %v %s", err, out)
 	}
 	path, err := filepath.Abs(filepath.Join("testdata", script))
 	if err != nil {

@@ -1,5 +1,5 @@
 // Package program runs programs of others, for tests that assert on what they print: Run runs one to
-// its end, Start leaves one running beside the test.
+// its end, Start leaves one running beside the test. CannotTest is for what a system lacks.
 package program
 
 import (
