@@ -7,7 +7,8 @@ import (
 
 // The interface org.freedesktop.DBus.Debug.Stats: what is on the bus and what waits, now and at the
 // peak. Names are dbus-daemon's where there is something to report under them. What it does not tell is
-// who fills a queue, and how much it may hold: the keys Users, OutgoingPerUser and those with Max.
+// who fills a queue, and how much it may hold: the keys Users, OutgoingPerUser and those
+// with Max; and which limits there are and have been reached: Limits and LimitsReached (statslimits.go).
 
 var statsMethods = []method{
 	{name: "GetStats", out: "a{sv}", handle: getStats},

@@ -23,7 +23,7 @@ func (p *Peer) Known() bool { return p.known }
 
 // Groups returns the primary and the supplementary groups that the peer had when it connected.
 func (p *Peer) Groups() (groups []uint32, ok bool) {
-	if p.remote || !p.acquire() {
+	if p.remote != nil || !p.acquire() {
 		return nil, false
 	}
 	defer p.release()
@@ -39,7 +39,7 @@ func (p *Peer) Groups() (groups []uint32, ok bool) {
 
 // SecurityLabel returns what the security module calls the peer, or "".
 func (p *Peer) SecurityLabel() string {
-	if p.remote || !p.acquire() {
+	if p.remote != nil || !p.acquire() {
 		return ""
 	}
 	defer p.release()
@@ -52,7 +52,7 @@ func (p *Peer) SecurityLabel() string {
 
 // PIDFD returns a new pidfd of the peer's process, which is the caller's.
 func (p *Peer) PIDFD() (fd int, ok bool) {
-	if p.remote || !p.acquire() {
+	if p.remote != nil || !p.acquire() {
 		return -1, false
 	}
 	defer p.release()
@@ -72,7 +72,7 @@ func (p *Peer) ConnectData(want meta.Kinds) meta.Data {
 // connectData is ConnectData for whoever wants to know. The process can make the caller wait if
 // that wants [meta.KindCmdline], see package meta.
 func (p *Peer) connectData(want meta.Kinds) meta.Data {
-	if p.remote || !p.acquire() {
+	if p.remote != nil || !p.acquire() {
 		return meta.Data{}
 	}
 	defer p.release()
@@ -186,7 +186,7 @@ func (p *Peer) Wanted(kinds meta.Kinds) {
 	defer s.passing.Unlock()
 	kinds &= meta.ProcessKinds
 	s.wanted.Store(uint64(kinds))
-	if kinds != 0 && !s.asked && !p.remote && p.acquire() {
+	if kinds != 0 && !s.asked && p.remote == nil && p.acquire() {
 		defer p.release()
 		p.pass(true)
 	}
@@ -205,7 +205,7 @@ func (p *Peer) ceaseAsking() {
 // pass has the kernel tell who sends, or not. sender.passing is held.
 func (p *Peer) pass(ask bool) {
 	if err := meta.Socket(p.fd).SetPassing(ask); err != nil {
-		p.server.blame.warn(p.server.log, "cannot learn who sends", "error", err, "name", p.name())
+		p.server.blame.warn(p.server.log, p.creds.UID, "cannot learn who sends", "error", err, "name", p.name())
 		return
 	}
 	p.sender.asked = ask

@@ -59,11 +59,14 @@ func (s *Server) ServeNonce(l net.Listener, guid string, nonce [NonceSize]byte) 
 }
 
 func (s *Server) serve(l net.Listener, d door) error {
+	d.remote = l.Addr().Network() != "unix"
+	if d.nonce != nil && !d.remote {
+		return fmt.Errorf("accept connections at %s: only TCP sockets have nonces", l.Addr())
+	}
 	fd, err := listeningDescriptor(l)
 	if err != nil {
 		return fmt.Errorf("accept connections at %s: %w", l.Addr(), err)
 	}
-	d.remote = l.Addr().Network() != "unix"
 	own := &listener{server: s, fd: fd, door: d, ended: make(chan error, 1)}
 	defer own.close()
 	s.mu.Lock()
@@ -183,7 +186,7 @@ func (l *listener) watchLocked() {
 func (l *listener) pause(err error) {
 	s := l.server
 	if !l.outOfFiles.Swap(true) { // every attempt would be too many lines
-		s.blame.warn(s.log, "not accepting connections until a peer leaves: out of resources", "error", err)
+		s.blame.warn(s.log, s.uid, "not accepting connections until a peer leaves: out of resources", "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

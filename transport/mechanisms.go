@@ -18,18 +18,18 @@ var Mechanisms = []string{"EXTERNAL", "DBUS_COOKIE_SHA1", "ANONYMOUS"}
 
 // offers returns what the peer may negotiate.
 func (p *Peer) offers(guid string) saslConfig {
-	s := p.server
+	s, local := p.server, p.remote == nil
 	allowed := func(mechanism string) bool {
 		return s.config.Mechanisms == nil || slices.Contains(s.config.Mechanisms, mechanism)
 	}
 	c := saslConfig{
 		ServerGUID: guid,
-		External:   allowed("EXTERNAL") && (!p.remote || s.config.Mechanisms != nil), // in vain, but clients want to see something
+		External:   allowed("EXTERNAL") && (local || s.config.Mechanisms != nil), // in vain, but clients want to see something
 		Anonymous:  s.config.AllowAnonymous && allowed("ANONYMOUS"),
-		UnixFD:     !p.remote,
-		Native:     !p.remote && s.config.Native != nil, // which needs memfds
+		UnixFD:     local,
+		Native:     local && s.config.Native != nil, // which needs memfds
 	}
-	if allowed("DBUS_COOKIE_SHA1") && (p.remote || s.config.Mechanisms != nil) {
+	if allowed("DBUS_COOKIE_SHA1") && (!local || s.config.Mechanisms != nil) {
 		c.Cookie = p.cookie
 	}
 	return c
@@ -44,7 +44,7 @@ var errNotOurs = errors.New("only the user who runs the bus can be authenticated
 func (p *Peer) cookie(identity string) (c keyring.Cookie, uid uint32, err error) {
 	p.TakeLong() // the files can be anywhere, and locked
 	s := p.server
-	if identity != strconv.FormatUint(uint64(s.uid), 10) && !slices.Contains(s.names(), identity) || !p.remote && p.creds.UID != s.uid {
+	if identity != strconv.FormatUint(uint64(s.uid), 10) && !slices.Contains(s.names(), identity) || p.remote == nil && p.creds.UID != s.uid {
 		return c, 0, errNotOurs
 	}
 	ring, err := s.cookies()
@@ -75,14 +75,14 @@ func (s *Server) ownNames() []string {
 // memberships returns the groups of the peer, the primary one included: those that it has, or, for one
 // that the kernel does not know, those of its user. Nil if they cannot be known.
 func (p *Peer) memberships() []uint32 {
-	if !p.remote {
+	if p.remote == nil {
 		groups, _ := p.Groups()
 		return groups
 	}
 	if !p.known {
 		return nil
 	}
-	return p.groups
+	return p.remote.groups
 }
 
 // lookUpGroups finds the groups that the user database has for a remote peer.
@@ -97,8 +97,8 @@ func (p *Peer) lookUpGroups() error {
 		return fmt.Errorf("find the groups of %s: %w", account.Username, err)
 	}
 	for _, id := range append([]string{account.Gid}, ids...) {
-		if gid, err := strconv.ParseUint(id, 10, 32); err == nil && !slices.Contains(p.groups, uint32(gid)) {
-			p.groups = append(p.groups, uint32(gid))
+		if gid, err := strconv.ParseUint(id, 10, 32); err == nil && !slices.Contains(p.remote.groups, uint32(gid)) {
+			p.remote.groups = append(p.remote.groups, uint32(gid))
 		}
 	}
 	return nil

@@ -28,13 +28,11 @@ type Peer struct {
 	worker *worker // who has the turn, if that is one
 
 	creds    meta.Creds
-	remote   bool        // the kernel does not know whose the socket is: creds are what was proved
+	remote   *remote     // nil if the kernel knows whose the socket is; else creds are what was proved
 	known    bool        // creds are the peer's: it is not anonymous
-	groups   []uint32    // of a remote peer, as the user database has them; unchanged once it may join
 	takesFDs bool        // as negotiated
 	native   bool        // it asked for kdbus
 	joined   bool        // it is on the bus, and the server has counted it
-	nonce    []byte      // what the peer has to send first; nil once it has
 	auth     *sasl       // nil once the peer is authenticated
 	deadline *time.Timer // for joining; nil afterwards
 	protocol Protocol    // nil before the peer is authenticated
@@ -59,8 +57,9 @@ type traffic struct {
 
 // newPeer makes a peer of a connected socket, which it owns unless there is an error.
 func newPeer(s *Server, fd int, d *door) (*Peer, error) {
-	p := &Peer{server: s, fd: fd, remote: d.remote, nonce: d.nonce, creds: nobody}
+	p := &Peer{server: s, fd: fd, creds: nobody}
 	if d.remote {
+		p.remote = &remote{nonce: d.nonce}
 		if err := tuneRemote(fd); err != nil {
 			return nil, err
 		}
@@ -251,7 +250,7 @@ func (p *Peer) leave() {
 	if over, ok := errors.AsType[*LimitError](p.end); ok {
 		p.exceeded(over)
 	} else if p.end != nil && !errors.Is(p.end, io.EOF) && !errors.Is(p.end, syscall.ECONNRESET) && !errors.Is(p.end, syscall.EPIPE) {
-		p.server.blame.warn(p.server.log, "disconnecting a peer", "reason", p.end, "name", p.name(), "pid", p.creds.PID, "uid", p.creds.UID)
+		p.server.blame.warn(p.server.log, p.creds.UID, "disconnecting a peer", "reason", p.end, "name", p.name(), "pid", p.creds.PID, "uid", p.creds.UID)
 	}
 	p.server.poller.remove(p.id)
 	p.server.hold(p, -p.in.got)

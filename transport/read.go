@@ -184,9 +184,9 @@ func (p *Peer) frame(raw []byte, owned bool, free func()) error {
 // commands handles the complete lines of authentication that b begins with, and returns what
 // follows them.
 func (p *Peer) commands(b []byte) ([]byte, error) {
-	if p.nonce != nil {
+	if p.remote != nil && p.remote.nonce != nil {
 		rest, err := p.checkNonce(b)
-		if err != nil || p.nonce != nil {
+		if err != nil || p.remote.nonce != nil {
 			return b, err
 		}
 		b = rest
@@ -299,7 +299,7 @@ func (p *Peer) authenticate(in []byte) (int, error) {
 	n, out, err := p.auth.feed(in)
 	if refusal := p.auth.refusal; refusal != nil {
 		p.auth.refusal = nil
-		p.server.blame.warn(p.server.log, "cannot authenticate a peer by cookies", "reason", refusal)
+		p.server.blame.warn(p.server.log, p.creds.UID, "cannot authenticate a peer by cookies", "reason", refusal)
 	}
 	if len(out) > 0 {
 		if writeErr := p.WriteEarly(out); writeErr != nil {
@@ -312,10 +312,10 @@ func (p *Peer) authenticate(in []byte) (int, error) {
 	if p.auth.done() {
 		p.takesFDs, p.native = p.auth.unixFD, p.auth.native
 		p.known = !p.auth.identity.Anonymous
-		if p.remote && p.known {
+		if p.remote != nil && p.known {
 			p.creds.UID = p.auth.identity.UID
 			if err := p.lookUpGroups(); err != nil {
-				p.server.blame.warn(p.server.log, "the groups of a user are not known", "uid", p.creds.UID, "error", err)
+				p.server.blame.warn(p.server.log, p.creds.UID, "the groups of a user are not known", "uid", p.creds.UID, "error", err)
 			}
 		}
 		p.auth = nil

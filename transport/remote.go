@@ -13,6 +13,12 @@ import (
 // Peers of which the kernel knows nothing, since they come over TCP. They are who they have proved to
 // be, or nobody; there is no process to look at, and no descriptors are passed.
 
+// remote is what only such a peer has.
+type remote struct {
+	nonce  []byte   // what it has to send first; nil once it has
+	groups []uint32 // of its user, as the user database has them; unchanged once it may join
+}
+
 // NonceSize is how long the nonce of a nonce-tcp: address is, in bytes (D-Bus specification, "Nonce-authenticated TCP
 // Sockets").
 const NonceSize = 16
@@ -37,13 +43,13 @@ var errNonce = errors.New("what it sent first is not the nonce of the address")
 
 // checkNonce takes the nonce, once all of it is there, and returns what follows.
 func (p *Peer) checkNonce(b []byte) ([]byte, error) {
-	if len(b) < len(p.nonce) {
+	if len(b) < len(p.remote.nonce) {
 		return b, nil
 	}
-	given, rest := b[:len(p.nonce)], b[len(p.nonce):]
-	if subtle.ConstantTimeCompare(given, p.nonce) != 1 {
+	given, rest := b[:len(p.remote.nonce)], b[len(p.remote.nonce):]
+	if subtle.ConstantTimeCompare(given, p.remote.nonce) != 1 {
 		return nil, errNonce
 	}
-	p.nonce = nil
+	p.remote.nonce = nil
 	return rest, nil
 }

@@ -130,12 +130,12 @@ type door struct {
 func (s *Server) start(fd int, d *door) {
 	p, err := newPeer(s, fd, d)
 	if err != nil {
-		s.blame.warn(s.log, "connection refused", "error", err)
+		s.blame.warn(s.log, s.uid, "connection refused", "error", err)
 		unix.Close(fd)
 		return
 	}
 	if bus.Stuck(p.creds.UID) {
-		s.blame.warn(s.log, "connection refused: too many file descriptors that its user has sent do not close", "uid", p.creds.UID)
+		s.blame.warn(s.log, p.creds.UID, "connection refused: too many file descriptors that its user has sent do not close", "uid", p.creds.UID)
 		p.release()
 		return
 	}

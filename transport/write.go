@@ -224,7 +224,7 @@ func (p *Peer) write(d *delivery) writeOutcome {
 	case syscall.ETOOMANYREFS:
 		// The kernel passes on no more descriptors until some are received (unix(7)). This message
 		// cannot be delivered, the next may.
-		p.server.blame.warn(p.server.log, "message dropped: too many file descriptors are in flight", "to", p.name(), "from", d.pending[0].Src)
+		p.server.blame.warn(p.server.log, p.creds.UID, "message dropped: too many file descriptors are in flight", "to", p.name(), "from", d.pending[0].Src)
 		p.conn.Undeliverable(d.pending[0])
 		p.delivered(d, 1)
 		return writeMore
