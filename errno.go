@@ -1,6 +1,11 @@
 package kdbus
 
-import "syscall"
+import (
+	"strings"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/wire"
+)
 
 // errnoNames is what a D-Bus bus would have answered where a native one answers with an errno
 // (docs/native-protocol.md, "Errors").
@@ -40,6 +45,9 @@ func errorOfErrno(errno syscall.Errno, text string) *Error {
 	}
 	if text == "" {
 		text = errno.Error()
+	}
+	if given, rest, found := strings.Cut(text, ": "); found && wire.CheckErrorName(given) == nil {
+		name, text = given, rest // the bus knows better
 	}
 	e := *asError(&Error{Name: name, Message: text})
 	e.errno = errno

@@ -2,6 +2,7 @@ package kdbus
 
 import (
 	"strconv"
+	"syscall"
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/wire"
@@ -62,7 +63,14 @@ func (t *frames) noReply(k *abi.Message, text string) (*Message, error) {
 	if uint32(k.CookieReply) == 0 {
 		return nil, nil
 	}
-	return t.fromBus(&wire.Header{Type: wire.TypeError, ReplySerial: uint32(k.CookieReply), ErrorName: ErrNoReply.Name}, text)
+	name := ErrNoReply.Name
+	if r := &k.Notification.Reason; r.Errno != 0 {
+		e := errorOfErrno(syscall.Errno(r.Errno), r.Text)
+		if name, text = e.Name, e.Message; wire.CheckErrorName(r.Name) == nil {
+			name = r.Name
+		}
+	}
+	return t.fromBus(&wire.Header{Type: wire.TypeError, ReplySerial: uint32(k.CookieReply), ErrorName: name}, text)
 }
 
 func (t *frames) ownerChanged(name string, before, after uint64) (*Message, error) {

@@ -251,6 +251,10 @@ func drawNotification(t *rapid.T) Notification {
 		n.New = parties.Draw(t, "new")
 	case ItemIDRemove:
 		n.Old = parties.Draw(t, "old")
+	case ItemReplyTimeout, ItemReplyDead:
+		if rapid.Bool().Draw(t, "reason") {
+			n.Reason = Reason{1 + u64s.Draw(t, "errno")>>1, names.Draw(t, "error"), texts.Draw(t, "text")}
+		}
 	}
 	return n
 }

@@ -117,6 +117,13 @@ func (it Item) check() fault {
 			return invalid("too short for its flags")
 		}
 		return checkString(it.Data[8:])
+	case ItemReason:
+		if size < 8 {
+			return invalid("too short for its errno")
+		}
+		if s := it.Data[8:]; bytes.Count(s, []byte{0}) != 2 || s[len(s)-1] != 0 {
+			return invalid("not two strings, each terminated by a NUL")
+		}
 	case ItemCmdline:
 		if size == 0 || it.Data[size-1] != 0 {
 			return invalid("not terminated by a NUL")

@@ -64,6 +64,10 @@ const (
 	// ItemMatchRule is a match rule of the D-Bus Specification as a string, for
 	// MATCH_ADD: evaluated exactly, not by a bloom filter.
 	ItemMatchRule ItemType = 1<<32 + iota
+	// ItemReason goes with REPLY_TIMEOUT and REPLY_DEAD where the bus knows why: an
+	// errno (64 bits), the name of a D-Bus error, which may be empty, and a text,
+	// both terminated by a NUL.
+	ItemReason
 )
 
 // isMetadata reports whether items of this type are metadata of a sender.
@@ -104,6 +108,8 @@ func (t ItemType) String() string {
 		return notificationItemNames[t-ItemNameAdd]
 	case t == ItemMatchRule:
 		return "MATCH_RULE"
+	case t == ItemReason:
+		return "REASON"
 	}
 	return "type 0x" + strconv.FormatUint(uint64(t), 16)
 }

@@ -210,6 +210,12 @@ func (m *Message) readReceived(it Item) fault {
 	case ItemNameAdd, ItemNameRemove, ItemNameChange, ItemIDAdd, ItemIDRemove, ItemReplyTimeout, ItemReplyDead:
 		twice = m.Notification.Type != 0
 		m.Notification = notification(it)
+	case ItemReason:
+		if t := m.Notification.Type; t != ItemReplyTimeout && t != ItemReplyDead {
+			return invalid("comes without what it is the reason of")
+		}
+		twice = m.Notification.Reason.Errno != 0
+		m.Notification.Reason = reason(it)
 	}
 	if twice {
 		return invalid("occurs twice")
@@ -223,7 +229,7 @@ func (m *Message) checkMetadata(what string, offset int) error {
 	_, err := eachReceived(what, offset, m.Metadata, func(it Item) fault {
 		switch it.Type {
 		case ItemPayloadVec, ItemPayloadOff, ItemPayloadMemfd, ItemFDs, ItemDstName, ItemBloomFilter,
-			ItemNameAdd, ItemNameRemove, ItemNameChange, ItemIDAdd, ItemIDRemove, ItemReplyTimeout, ItemReplyDead:
+			ItemNameAdd, ItemNameRemove, ItemNameChange, ItemIDAdd, ItemIDRemove, ItemReplyTimeout, ItemReplyDead, ItemReason:
 			return invalid("comes after metadata")
 		}
 		return fault{}
@@ -295,6 +301,9 @@ func (m *Message) Size() int {
 		size += sizeItem + 16
 	case ItemReplyTimeout, ItemReplyDead:
 		size += sizeItem
+		if r := &m.Notification.Reason; r.Errno != 0 {
+			size += align8(sizeItem + r.size())
+		}
 	}
 	return size
 }

@@ -1,5 +1,7 @@
 package abi
 
+import "bytes"
+
 // Notification is what the bus itself tells in a message: kdbus.message(7),
 // "Notifications".
 type Notification struct {
@@ -12,6 +14,38 @@ type Notification struct {
 	Old, New Party
 	// Name is the name that changed hands.
 	Name string
+	// Reason is why there is no reply, with REPLY_TIMEOUT and REPLY_DEAD; zero if
+	// the bus does not say.
+	Reason Reason
+}
+
+// Reason is the data of an item of the type [ItemReason].
+type Reason struct {
+	// Errno is not 0.
+	Errno uint64
+	// Name is that of a D-Bus error; "" if Errno says it all.
+	Name string
+	// Text is for people. It has no NUL.
+	Text string
+}
+
+func (r *Reason) append(dst []byte) []byte {
+	if r.Errno == 0 {
+		return dst
+	}
+	name, text := cString(r.Name), cString(r.Text)
+	size := r.size()
+	dst = appendU64(appendItemHeader(dst, ItemReason, size), r.Errno)
+	return pad8(append(append(append(append(dst, name...), 0), text...), 0), size)
+}
+
+// size returns the size of the data.
+func (r *Reason) size() int { return 8 + len(cString(r.Name)) + 1 + len(cString(r.Text)) + 1 }
+
+// reason reads an item that was judged.
+func reason(it Item) Reason {
+	name, text, _ := bytes.Cut(it.Data[8:len(it.Data)-1], []byte{0})
+	return Reason{u64(it.Data, 0), string(name), string(text)}
 }
 
 // Party is a connection in a notification.
@@ -29,7 +63,7 @@ func (n *Notification) append(dst []byte, named bool) []byte {
 	case ItemIDRemove:
 		return n.Old.append(appendItemHeader(dst, n.Type, 16))
 	case ItemReplyTimeout, ItemReplyDead:
-		return appendItemHeader(dst, n.Type, 0)
+		return n.Reason.append(appendItemHeader(dst, n.Type, 0))
 	case ItemNameAdd, ItemNameRemove, ItemNameChange:
 	default:
 		return dst

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/native/nativetest"
 	"github.com/kdbus-go/kdbus/wire"
@@ -92,6 +93,28 @@ func TestNativeCallers(t *testing.T) {
 		m, err := c.Recv()
 		if err != nil || m.Notification.Type != abi.ItemReplyDead || m.CookieReply != 7 {
 			t.Errorf("%+v, %v", m, err)
+		}
+		want := abi.Reason{
+			Errno: uint64(syscall.EPIPE), Name: "org.freedesktop.DBus.Error.Spawn.ChildExited",
+			Text: "Process com.example.B exited with status 3",
+		}
+		if m.Notification.Reason != want {
+			t.Errorf("%+v, want %+v", m.Notification.Reason, want)
+		}
+	})
+	t.Run("by the library", func(t *testing.T) {
+		for _, dialer := range []kdbus.Dialer{{}, {DBus1: true}} {
+			conn, err := dialer.Dial(t.Context(), "unix:path="+b.dir+"/bus")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_, err = conn.Object(nameB, "/").Call(t.Context(), "com.example.I.M")
+			var failed *kdbus.Error
+			if !errors.As(err, &failed) || failed.Name != "org.freedesktop.DBus.Error.Spawn.ChildExited" ||
+				failed.Message != "Process com.example.B exited with status 3" {
+				t.Errorf("native %v: %v", conn.Native(), err)
+			}
 		}
 	})
 	t.Run("too many", func(t *testing.T) {

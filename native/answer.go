@@ -119,6 +119,16 @@ func errnoOf(err error) syscall.Errno {
 	return syscall.EPERM
 }
 
+// reasonOf translates an error for whoever waits for a reply that does not come.
+func reasonOf(err error) abi.Reason {
+	r := abi.Reason{Errno: uint64(errnoOf(err)), Text: explain(err)}
+	var named interface{ ErrorName() string }
+	if errors.As(err, &named) {
+		r.Name = named.ErrorName()
+	}
+	return r
+}
+
 // maxText is how long the text of an answer may be, in bytes.
 const maxText = 1 << 10
 

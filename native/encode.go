@@ -232,9 +232,12 @@ func (c *conn) encodeNotification(e *transport.Encoding, h *abi.FrameHeader, m *
 			text = "SEND: no reply came in time"
 			h.Code = uint32(syscall.ETIMEDOUT)
 		}
-		if reason := m.Notification.Reason; reason != nil {
-			text = "SEND: " + explain(reason)
-			h.Code = uint32(errnoOf(reason))
+		if m.Notification.Reason != nil {
+			reason := reasonOf(m.Notification.Reason)
+			h.Code = uint32(reason.Errno)
+			if text = "SEND: " + reason.Text; reason.Name != "" {
+				text = reason.Name + ": " + reason.Text
+			}
 		}
 		h.Size = uint32(abi.FrameHeaderSize + len(text))
 		e.Head(func(dst []byte) []byte { return append(h.Append(dst), text...) })
@@ -244,6 +247,9 @@ func (c *conn) encodeNotification(e *transport.Encoding, h *abi.FrameHeader, m *
 	e.Head(func(dst []byte) []byte {
 		start := len(dst)
 		k := abi.Message{DstID: uint64(m.Dst), CookieReply: m.ReplyCookie, Notification: notification(m.Notification)}
+		if reason := m.Notification.Reason; reason != nil {
+			k.Notification.Reason = reasonOf(reason)
+		}
 		if m.Dst == bus.Broadcast {
 			k.Flags = abi.MsgSignal
 		}
