@@ -117,6 +117,7 @@ type subject struct {
 	rights   *rights
 	holdings *busconfig.Holdings
 	names    *busconfig.Names // that rules mention
+	memos    *memos           // of messages that it sent; nil for none
 }
 
 // Subject implements bus.Policy. What the bus has connected itself has no Identity, and no policy limits it.

@@ -48,6 +48,7 @@ func (p *xmlPolicy) Send(src, dst *bus.Conn, m *bus.Message, requested bool) err
 	}
 	asked.Requested = requested
 	var d *subject
+	var receiver *rights
 	switch {
 	case dst != nil:
 		if d = subjectOf(dst); d != nil {
@@ -57,22 +58,31 @@ func (p *xmlPolicy) Send(src, dst *bus.Conn, m *bus.Message, requested bool) err
 			d = nil // it only stands in for who will be asked
 			asked.Destination = busconfig.NewNames(m.DstName)
 		}
+		if d != nil {
+			receiver = d.rights
+		}
 	case isUnaddressed(m):
 		return nil
 	default:
 		asked.Destination = p.driver
 	}
-	if v := s.rights.view.MaySend(&asked); !v.Allowed || v.Log() {
+	if s.memos.allows(&asked, s.names, receiver) {
+		return nil
+	}
+	v := s.rights.view.MaySend(&asked)
+	if !v.Allowed || v.Log() {
 		if err := p.denied(src, dst, m, asked, v, busconfig.Send); err != nil {
 			return err
 		}
 	}
-	if d == nil {
-		return nil
+	if d != nil {
+		asked.Sender = s.names
+		if v := d.rights.view.MayReceive(&asked); !v.Allowed {
+			return p.denied(src, dst, m, asked, v, busconfig.Receive)
+		}
 	}
-	asked.Sender = s.names
-	if v := d.rights.view.MayReceive(&asked); !v.Allowed {
-		return p.denied(src, dst, m, asked, v, busconfig.Receive)
+	if !v.Log() {
+		s.remember(&asked, receiver)
 	}
 	return nil
 }
