@@ -276,7 +276,9 @@ func (m *model) move(by *conn, x *message, from, to *conn) {
 		w = caller.callTo(x.cookie, from)
 	}
 	taken := false
-	if x.fds > 0 && !to.acceptsFDs() || !x.readable(to) {
+	if src := m.conn(x.src); src != nil && to.ordinary() && !m.maySend(src, to, false) {
+		to.lose(by) // kdbus.policy(7): only now is it known to whose connection TALK is needed
+	} else if x.fds > 0 && !to.acceptsFDs() || !x.readable(to) {
 		to.lose(by)
 	} else {
 		taken = m.push(by, to, x, droppable) == 0

@@ -330,6 +330,28 @@ func (w *world) with(do func(t *rapid.T, p *peer)) func(*rapid.T) {
 	}
 }
 
+// stepActivate sends to a name that has an activator, perhaps an owner, too, and lets somebody take the name or give it back.
+func (w *world) stepActivate(t *rapid.T) {
+	sender, taker := w.somebody(t, "sender"), w.somebody(t, "taker")
+	if sender == nil || taker == nil {
+		return
+	}
+	s := w.drawName(t)
+	for range rapid.IntRange(1, 3).Draw(t, "messages") {
+		l := w.drawLetter(t)
+		l.name, l.fds, l.memfds = s, 0, 0
+		if l.cookie != 0 && oneIn(t, 2, "call") {
+			l.flags = bus.ExpectReply
+		}
+		w.send(sender, l, true)
+	}
+	if oneIn(t, 3, "release") {
+		w.release(taker, s)
+	} else {
+		w.claim(taker, s, drawFlags(t))
+	}
+}
+
 func (w *world) stepConnect(t *rapid.T) {
 	w.t = t
 	if len(w.open()) < 10 {
@@ -364,6 +386,7 @@ func (w *world) steps() map[string]func(*rapid.T) {
 		}),
 		"subscribe": w.with(func(t *rapid.T, p *peer) { w.addMatch(p, bus.Match{Cookie: 1}, true) }),
 		"send":      send, "send 2": send, "send 3": send, "send 4": send,
+		"activate":  w.plain(w.stepActivate),
 		"broadcast": w.plain(w.stepBroadcast), "broadcast 2": w.plain(w.stepBroadcast),
 		"reply": w.plain(w.stepReply), "reply 2": w.plain(w.stepReply),
 		"cancel": w.with(func(t *rapid.T, p *peer) { w.cancel(p, pick(t, someCookies, "cookie")) }),

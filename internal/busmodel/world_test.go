@@ -540,22 +540,25 @@ func (w *world) compare() {
 		p.order, c.order = p.order[:0], c.order[:0]
 		stats := p.QueueStats()
 		stats.PeakBytes, stats.PeakFDs = 0, 0
-		w.equal(c, "queue", stats, c.stats())
-		w.equal(c, "wakes", p.wakes, c.wakes)
-		w.equal(c, "calls", p.PendingCalls(), len(c.calls))
-		w.equal(c, "claims", p.ClaimCount(), len(c.claims))
-		w.equal(c, "names", p.Names(), c.owned)
-		w.equal(c, "is a monitor", p.IsMonitor(), c.monitor)
-		w.equal(c, "shares", shares(p.QueueShares()), c.shares())
-		w.equal(c, "connections of the user", w.bus.Domain().UserConns(c.uid), w.model.connsOf(c.uid))
-		w.equal(c, "info", p.Info(meta.AllKinds).Has, w.model.info(c))
+		equal(w, c, "queue", stats, c.stats())
+		equal(w, c, "wakes", p.wakes, c.wakes)
+		equal(w, c, "calls", p.PendingCalls(), len(c.calls))
+		equal(w, c, "claims", p.ClaimCount(), len(c.claims))
+		equal(w, c, "is a monitor", p.IsMonitor(), c.monitor)
+		equal(w, c, "connections of the user", w.bus.Domain().UserConns(c.uid), w.model.connsOf(c.uid))
+		equal(w, c, "info", p.Info(meta.AllKinds).Has, w.model.info(c))
+		if got := p.Names(); !slices.Equal(got, c.owned) {
+			w.t.Fatalf("connection %d has the names %v, want %v", c.id, got, c.owned)
+		}
+		if got, want := shares(p.QueueShares()), c.shares(); !slices.Equal(got, want) {
+			w.t.Fatalf("connection %d: users hold %+v of the queue, want %+v", c.id, got, want)
+		}
 	}
 }
 
-func (w *world) equal(c *conn, what string, got, want any) {
-	w.t.Helper()
-	if g, v := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != v {
-		w.t.Fatalf("connection %d: %s: %s, want %s", c.id, what, g, v)
+func equal[T comparable](w *world, c *conn, what string, got, want T) {
+	if got != want {
+		w.t.Fatalf("connection %d: %s: %+v, want %+v", c.id, what, got, want)
 	}
 }
 
