@@ -336,7 +336,7 @@ func (p *Peer) admit() error {
 	if !p.known {
 		return nil
 	}
-	if err := p.server.config.AllowUser(p.creds.UID, p.memberships()); err != nil {
+	if err := p.server.allowUser(p); err != nil {
 		return fmt.Errorf("user %d may not use this bus: %w", p.creds.UID, err)
 	}
 	return nil

@@ -92,15 +92,16 @@ func NewServer(config Config) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	config.Endpoint.Bus().Excesses().Report(s.reportExcess)
-	if s.config.AllowUser == nil {
-		s.config.AllowUser = s.allowOwn
-	}
 	s.working.Go(poller.run)
 	return s, nil
 }
 
-// allowOwn admits the user of this process and root.
-func (s *Server) allowOwn(uid uint32, _ []uint32) error {
+// allowUser asks whether who has proved to be p's user may connect.
+func (s *Server) allowUser(p *Peer) error {
+	uid := p.creds.UID
+	if decide := s.config.AllowUser; decide != nil {
+		return decide(uid, p.memberships())
+	}
 	if uid != s.uid && uid != 0 {
 		return fmt.Errorf("only user %d, who runs it, and root may", s.uid)
 	}
