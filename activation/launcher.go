@@ -217,13 +217,25 @@ func (l *launcher) read() {
 		l.mu.Unlock()
 		arrived := make([]*wire.Message, 0, len(got))
 		for _, m := range got {
-			arrived = append(arrived, l.parse(m))
+			if w := l.parse(m); w.Type != wire.TypeSignal || isSystemds(conn, m, w) {
+				arrived = append(arrived, w)
+			}
 		}
 		conn.Delivered(got)
 		for _, w := range arrived {
 			l.dispatch(w)
 		}
 	}
+}
+
+// isSystemds reports whether a signal is one of systemd's. A broadcast is, since nothing else was subscribed to;
+// but policies let everybody send signals to a connection, and anybody could end what others wait for.
+func isSystemds(conn *bus.Conn, m *bus.Message, w *wire.Message) bool {
+	if w.Destination == "" {
+		return true
+	}
+	systemd := conn.Lookup(systemdName)
+	return systemd != nil && systemd.ID() == m.Src
 }
 
 // parse reads a message; of what the bus itself says only the ends of calls are of interest.

@@ -74,13 +74,17 @@ func TestServiceWithoutUnitGetsOneMadeForIt(t *testing.T) {
 	}
 }
 
+// pathOf returns the object of a unit.
+func pathOf(unit string) string {
+	return "/org/freedesktop/systemd1/unit/" + strings.NewReplacer("-", "_2d", ".", "_2e", "@", "_40").Replace(unit)
+}
+
+// mainProcess are the properties that tell how the main process of a unit ended.
+func mainProcess(code, status int32) map[string]wire.Variant {
+	return map[string]wire.Variant{"ExecMainCode": {Signature: "i", Value: code}, "ExecMainStatus": {Signature: "i", Value: status}}
+}
+
 func TestUnitThatFails(t *testing.T) {
-	path := func(unit string) string {
-		return "/org/freedesktop/systemd1/unit/" + strings.NewReplacer("-", "_2d", ".", "_2e", "@", "_40").Replace(unit)
-	}
-	exec := func(code, status int32) map[string]wire.Variant {
-		return map[string]wire.Variant{"ExecMainCode": {Signature: "i", Value: code}, "ExecMainStatus": {Signature: "i", Value: status}}
-	}
 	for _, test := range []struct {
 		name         string
 		code, status int32
@@ -98,12 +102,12 @@ func TestUnitThatFails(t *testing.T) {
 			asked, unit := systemd.asked()
 			systemd.send(systemd.replyTo(asked, wire.ObjectPath("/org/freedesktop/systemd1/job/1")))
 			if test.code != 0 {
-				systemd.emit(path(unit), properties, "PropertiesChanged", "org.freedesktop.systemd1.Service", exec(test.code, test.status), []string{})
+				systemd.emit(pathOf(unit), properties, "PropertiesChanged", "org.freedesktop.systemd1.Service", mainProcess(test.code, test.status), []string{})
 			}
 			if test.job != "" {
 				systemd.emit("/org/freedesktop/systemd1", manager, "JobRemoved", uint32(1), wire.ObjectPath("/org/freedesktop/systemd1/job/1"), unit, test.job)
 			} else {
-				systemd.emit(path(unit), properties, "PropertiesChanged", "org.freedesktop.systemd1.Unit",
+				systemd.emit(pathOf(unit), properties, "PropertiesChanged", "org.freedesktop.systemd1.Unit",
 					map[string]wire.Variant{"ActiveState": {Signature: "s", Value: "failed"}}, []string{})
 			}
 			if got := describe(caller.await(call)); !strings.HasPrefix(got, test.want) {
@@ -146,5 +150,21 @@ func TestNoUnitsWithoutSystemd(t *testing.T) {
 	systemd.send(systemd.toDriver("GetId"))
 	if got := systemd.next(); got.Type == wire.TypeMethodCall {
 		t.Error(describe(got))
+	}
+}
+
+func TestWhatBecomesOfUnitsIsForSystemdToSay(t *testing.T) {
+	b, caller, systemd := withTransientUnits(t, "/usr/bin/a", true)
+	call := caller.send(caller.to(nameA, "Hello"))
+	asked, unit := systemd.asked()
+	stranger := b.connect()
+	forged := signal(stranger.to(asked.Sender, "JobRemoved", uint32(1), wire.ObjectPath("/org/freedesktop/systemd1/job/1"), unit, "failed"))
+	forged.Path, forged.Interface = "/org/freedesktop/systemd1", manager
+	stranger.send(forged)
+	stranger.sync()
+	systemd.emit(pathOf(unit), properties, "PropertiesChanged", "org.freedesktop.systemd1.Service", mainProcess(3, 11), []string{})
+	systemd.emit("/org/freedesktop/systemd1", manager, "JobRemoved", uint32(1), wire.ObjectPath("/org/freedesktop/systemd1/job/1"), unit, "failed")
+	if got, want := describe(caller.await(call)), "error Spawn.ChildSignaled"; !strings.HasPrefix(got, want) {
+		t.Errorf("%q, want %q: a stranger was believed", got, want)
 	}
 }
