@@ -75,7 +75,7 @@ func TestSynchronousCallEndsWithoutReply(t *testing.T) {
 	w := newWorld(t)
 	a, b := w.join(), w.join()
 	late := syncCall(b.ID, 1, "hurry")
-	late.TimeoutNS = deadline(20 * time.Millisecond)
+	late.TimeoutNS = deadline(500 * time.Millisecond) // not so soon that it has passed when the call is sent
 	_, err := a.Send(late)
 	refuses(t, "no reply in time", err, syscall.ETIMEDOUT)
 	_, err = b.Send(answerTo(w.recv(b), "too late"))
