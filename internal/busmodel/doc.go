@@ -7,7 +7,7 @@
 // that a rule is from. Where the pages are silent the last kernel module decides, and for what only
 // D-Bus has (names with its queue, NameAcquired and NameLost) the D-Bus specification.
 //
-// A world (world_test.go) is a bus of the core and a model of one side by side. Steps (steps_test.go)
+// A world (world_test.go, compare_test.go) is a bus of the core and a model of one side by side. Steps (steps_test.go)
 // are done in both; after each, every result, every errno, what each connection has received and in
 // which order, how often it was woken, what waits and what was dropped have to be the same. Time is
 // that of testing/synctest, so deadlines pass exactly.

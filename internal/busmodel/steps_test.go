@@ -352,6 +352,20 @@ func (w *world) stepActivate(t *rapid.T) {
 	}
 }
 
+// stepPatience makes calls that are to be answered in time, of which some time passes.
+func (w *world) stepPatience(t *rapid.T) {
+	caller, callee := w.somebody(t, "caller"), w.somebody(t, "callee")
+	if caller == nil || callee == nil {
+		return
+	}
+	for cookie := range rapid.Uint64Range(1, 3).Draw(t, "calls") {
+		l := letter{dst: callee.ID(), flags: bus.ExpectReply, cookie: cookie + 10, sync: rapid.Bool().Draw(t, "sync")}
+		l.deadline = w.drawDeadline(t, l.sync)
+		w.send(caller, l, true)
+	}
+	w.pass(slot * uint64(rapid.IntRange(0, 4).Draw(t, "slots")))
+}
+
 func (w *world) stepConnect(t *rapid.T) {
 	w.t = t
 	if len(w.open()) < 10 {
@@ -387,6 +401,7 @@ func (w *world) steps() map[string]func(*rapid.T) {
 		"subscribe": w.with(func(t *rapid.T, p *peer) { w.addMatch(p, bus.Match{Cookie: 1}, true) }),
 		"send":      send, "send 2": send, "send 3": send, "send 4": send,
 		"activate":  w.plain(w.stepActivate),
+		"patience":  w.plain(w.stepPatience),
 		"broadcast": w.plain(w.stepBroadcast), "broadcast 2": w.plain(w.stepBroadcast),
 		"reply": w.plain(w.stepReply), "reply 2": w.plain(w.stepReply),
 		"cancel": w.with(func(t *rapid.T, p *peer) { w.cancel(p, pick(t, someCookies, "cookie")) }),
