@@ -21,7 +21,7 @@ type model struct {
 // The limits of the bus and its domain.
 const (
 	busOwner     = 50 // the user who made the bus
-	maxUserConns = 5
+	maxUserConns = 3
 	bloomSize    = 8
 	required     = meta.KindCreds
 )

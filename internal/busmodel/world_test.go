@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -21,7 +22,7 @@ import (
 
 // TestMain makes runs the same each time, and longer than rapid's, unless something else is asked for.
 func TestMain(m *testing.M) {
-	for name, value := range map[string]string{"rapid.seed": "6", "rapid.checks": "150", "rapid.steps": "60"} {
+	for name, value := range map[string]string{"rapid.seed": "6", "rapid.checks": "120", "rapid.steps": "60"} {
 		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}
@@ -39,6 +40,7 @@ type world struct {
 	start uint64 // the monotonic time that is 0 in the model
 	slots map[uint64]bool
 
+	waking   sync.Mutex // timers have goroutines of their own, if one after the other
 	pipe     int
 	messages int               // made and not freed yet
 	numbers  map[uint64]uint64 // of messages, by those of the model
@@ -140,6 +142,8 @@ func (p *peer) GoString() string { return fmt.Sprint(p.ID()) }
 
 // Wake implements bus.Receiver.
 func (p *peer) Wake() {
+	p.w.waking.Lock()
+	defer p.w.waking.Unlock()
 	p.wakes++
 	if !p.slow {
 		p.drain()
