@@ -38,14 +38,22 @@ func (s *Server) Arrivals() map[uint32]ArrivalCount {
 // connections that are not accepted.
 const maxWaiting = 4096
 
-// waitingLimit returns how many peers of one user may wait: they may not take so many of the
-// process's file descriptors that others get none.
-func waitingLimit() int {
+// mayWait reports whether one more peer may wait. Those that do hold descriptors of the process, of which others need
+// some, so of files that it may have all together may have a quarter; and as one person can have thousands of users
+// (subuid(5)), who comes when it is used up has no more than an equal part, of another quarter at most.
+func mayWait(own, all, users, files int) bool {
+	together := files / 4
+	return own < min(together/2, maxWaiting) && (all < together || all < 2*together && own < together/users)
+}
+
+// maxFiles returns how many file descriptors this process may have.
+func maxFiles() int {
+	const usual = 1024
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		return maxWaiting
+		return usual
 	}
-	return int(min(files.Cur/8, maxWaiting))
+	return int(min(files.Cur, 1<<30))
 }
 
 // arrive counts a peer that was accepted, and returns true if it may begin. Else it waits, or has been
@@ -68,11 +76,12 @@ func (s *Server) arrive(p *Peer) bool {
 		s.count(p, a)
 		return true
 	}
-	away := len(a.waiting) >= waitingLimit()
+	away := !mayWait(len(a.waiting), s.waiting, len(s.arrivals), maxFiles())
 	if away {
 		p.release()
 	} else {
 		a.waiting = append(a.waiting, p)
+		s.waiting++
 	}
 	s.excesses().Note(bus.Excess{Limit: limitIncomplete, Amount: int64(a.begun), Max: int64(limit), UID: p.account}, func() string {
 		text := fmt.Sprintf("user %d has %d connections that have not said Hello, as many as it may (%s=%d), %s; ",
@@ -93,6 +102,15 @@ func (s *Server) count(p *Peer, a *arrivals) {
 	s.running.Add(1)
 }
 
+// nextOf takes the oldest of those that wait. There is one; s.mu is held.
+func (s *Server) nextOf(a *arrivals) *Peer {
+	next := a.waiting[0]
+	a.waiting[0] = nil
+	a.waiting = a.waiting[1:]
+	s.waiting--
+	return next
+}
+
 // departed notes that a peer has said Hello or left, and returns the one that may begin instead, nil if none
 // waits. s.mu is held.
 func (s *Server) departed(p *Peer) (next *Peer) {
@@ -100,8 +118,7 @@ func (s *Server) departed(p *Peer) (next *Peer) {
 	a := s.arrivals[p.account]
 	a.begun--
 	if !s.closed && len(a.waiting) > 0 && a.begun < s.limits.Load().MaxIncompleteConnections {
-		next = a.waiting[0]
-		a.waiting = a.waiting[1:]
+		next = s.nextOf(a)
 		s.count(next, a)
 	}
 	if a.begun == 0 && len(a.waiting) == 0 {
@@ -117,9 +134,9 @@ func (s *Server) admitWaiting() {
 	var admitted []*Peer
 	for _, a := range s.arrivals {
 		for !s.closed && len(a.waiting) > 0 && a.begun < limit {
-			admitted = append(admitted, a.waiting[0])
-			s.count(a.waiting[0], a)
-			a.waiting = a.waiting[1:]
+			p := s.nextOf(a)
+			admitted = append(admitted, p)
+			s.count(p, a)
 		}
 	}
 	s.mu.Unlock()
@@ -136,6 +153,7 @@ func (s *Server) turnAway() {
 		}
 		a.waiting = nil
 	}
+	s.waiting = 0
 }
 
 // mostOf says which process has most of the peers of a user that are in question. s.mu is held.

@@ -56,6 +56,7 @@ type Server struct {
 	peers      map[*Peer]struct{}
 	incomplete int
 	arrivals   map[uint32]*arrivals // peers that have not said Hello, by user
+	waiting    int                  // those of them that wait
 	incoming   map[uint32]int       // bytes of long messages that have not arrived in full, by user
 	looks      map[uint32]int       // goroutines that look at processes which can make them wait, by user
 	listeners  map[*listener]struct{}
