@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -181,6 +182,7 @@ func (system) Owner(file string) (uid int, mode os.FileMode, err error) {
 
 // Become changes all threads of the process: package syscall does, package unix does not.
 func (system) Become(a *account) error {
+	unprotect("/proc/self/oom_score_adj") // best effort: it is about which process ends first, not about rights
 	if err := syscall.Setgroups(a.groups); err != nil {
 		return os.NewSyscallError("setgroups", err)
 	}
@@ -194,6 +196,16 @@ func (system) Become(a *account) error {
 		return errors.New("the privileges are still there")
 	}
 	return nil
+}
+
+// unprotect takes away what keeps the bus from being killed when memory is short (proc_pid_oom_score_adj(5)),
+// which processes inherit. The bus can do so only for programs that are not setuid.
+func unprotect(file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil || !strings.HasPrefix(string(b), "-") {
+		return err
+	}
+	return os.WriteFile(file, []byte("0"), 0)
 }
 
 func (system) Exec(words, environment []string) error {

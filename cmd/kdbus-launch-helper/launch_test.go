@@ -151,3 +151,18 @@ func TestHelperRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestServiceIsNotProtectedLikeTheBus(t *testing.T) {
+	for was, want := range map[string]string{"-900\n": "0", "0\n": "0\n", "300\n": "300\n"} {
+		file := filepath.Join(t.TempDir(), "oom_score_adj")
+		if err := os.WriteFile(file, []byte(was), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := unprotect(file); err != nil {
+			t.Error(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != want {
+			t.Errorf("%q became %q, want %q; %v", was, got, want, err)
+		}
+	}
+}
