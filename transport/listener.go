@@ -148,17 +148,17 @@ func (l *listener) ready(events uint32, _ *worker) (started bool) {
 	}
 	for range acceptsPerTurn {
 		fd, _, err := unix.Accept4(l.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch err {
-		case nil:
+		switch afterAccept(err) {
+		case acceptedOne:
 			l.outOfFiles.Store(false)
 			s.start(fd, &l.door)
-		case syscall.EAGAIN, syscall.ECONNABORTED, syscall.EINTR:
+		case acceptLater:
 			l.watch()
 			return false
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+		case acceptAfterPause:
 			l.pause(err)
 			return false
-		default:
+		case acceptNoMore:
 			s.mu.Lock()
 			l.end(err)
 			s.mu.Unlock()
@@ -167,6 +167,33 @@ func (l *listener) ready(events uint32, _ *worker) (started bool) {
 	}
 	l.watch()
 	return false
+}
+
+// acceptVerdict is what to do after an attempt to accept a connection.
+type acceptVerdict uint8
+
+const (
+	acceptedOne      acceptVerdict = iota
+	acceptLater                    // when the socket is readable
+	acceptAfterPause               // when a peer has left, or after some time
+	acceptNoMore                   // nothing will come of this socket any more
+)
+
+// afterAccept judges an error of accept(2), which tells of much that concerns only the connection that was to be accepted, or this
+// moment. The bus ends when one of its sockets does, so that what is not known is no reason.
+func afterAccept(err error) acceptVerdict {
+	switch err {
+	case nil:
+		return acceptedOne
+	case syscall.EAGAIN, syscall.ECONNABORTED, syscall.EINTR,
+		// Of TCP: what has become of the connection before it was accepted.
+		syscall.ENETDOWN, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EHOSTDOWN, syscall.ENONET, syscall.EHOSTUNREACH,
+		syscall.ENETUNREACH, syscall.ETIMEDOUT, syscall.ECONNRESET:
+		return acceptLater
+	case syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK:
+		return acceptNoMore
+	}
+	return acceptAfterPause // no descriptors or memory; or a security module that forbids it
 }
 
 // watch asks for the next event.
@@ -186,7 +213,7 @@ func (l *listener) watchLocked() {
 func (l *listener) pause(err error) {
 	s := l.server
 	if !l.outOfFiles.Swap(true) { // every attempt would be too many lines
-		s.blame.warn(s.log, s.uid, "not accepting connections until a peer leaves: out of resources", "error", err)
+		s.blame.warn(s.log, s.uid, "not accepting connections until a peer leaves, or for a moment", "error", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
