@@ -272,10 +272,13 @@ type QueueStats struct {
 	PeakBytes, PeakFDs int // the most that Bytes and FDs have been
 }
 
+// HasDropped reports whether TakeDropped has something to return.
+func (c *Conn) HasDropped() bool { return c.queue.untold.Load() > 0 }
+
 // TakeDropped returns how many broadcasts and signals were lost, for lack of space in the queue,
 // since it was called last. It is for whoever delivers, who tells the peer with the next message.
 func (c *Conn) TakeDropped() uint64 {
-	if c.queue.untold.Load() == 0 { // asked with every message
+	if !c.HasDropped() { // asked with every message
 		return 0
 	}
 	return c.queue.untold.Swap(0)

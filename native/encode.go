@@ -18,11 +18,11 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 		return
 	}
 	own := formOf(m)
-	h := abi.FrameHeader{Cmd: abi.CmdRecv}
-	if c.brief && own != nil && own.brief != nil && m.Meta == nil && m.ReplyCookie == 0 && c.isFor(m) && !c.putDropped(&h) {
+	if own != nil && own.brief != nil && m.Meta == nil && m.ReplyCookie == 0 && c.brief && c.isFor(m) && !c.bus.HasDropped() {
 		e.Piece(own.brief) // as it is nearly always with broadcasts, of which there can be many
 		return
 	}
+	h := abi.FrameHeader{Cmd: abi.CmdRecv}
 	call, answers := syncCall{}, false
 	if m.Dst == c.bus.ID() || m.Dst == bus.ToName {
 		call, answers = c.calls.end(m)
@@ -38,7 +38,7 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 		return
 	case m.Notification != nil && notification(m.Notification).Type == 0:
 		return // of no interest but to D-Bus 1 peers
-	case h.Tag == 0:
+	default:
 		c.putDropped(&h)
 	}
 	if m.Notification != nil {
