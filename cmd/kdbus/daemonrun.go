@@ -179,7 +179,7 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 		}
 	}
 	notify(p.log, sddaemon.SdNotifyReady)
-	err = p.untilEnd(d, signals)
+	err = p.untilEnd(d.Wait, d.Reload, signals)
 	notify(p.log, sddaemon.SdNotifyStopping)
 	if err != nil {
 		return &exitError{code: exitFailure} // the log has it
@@ -230,10 +230,19 @@ func (p *busProcess) removePIDFile() {
 	}
 }
 
-// untilEnd returns when d is to end, or has.
-func (p *busProcess) untilEnd(d *daemon.Daemon, signals chan os.Signal) error {
+// untilEnd returns when a signal says that the bus is to end, or when wait does, since it has.
+func (p *busProcess) untilEnd(wait, reload func() error, signals chan os.Signal) error {
 	ended := make(chan error, 1)
-	go func() { ended <- d.Wait() }()
+	go func() { ended <- wait() }()
+	// By somebody else: files can be where reading takes long, and the bus is to end all the same. Who
+	// asks while it is read has it read once more.
+	reloads := make(chan struct{}, 1)
+	defer close(reloads)
+	go func() {
+		for range reloads {
+			reload() // which logs
+		}
+	}()
 	for {
 		select {
 		case sig := <-signals:
@@ -246,7 +255,10 @@ func (p *busProcess) untilEnd(d *daemon.Daemon, signals chan os.Signal) error {
 				p.log.Info("SIGHUP ignored: there is no configuration to read again")
 				continue
 			}
-			d.Reload() // which logs
+			select {
+			case reloads <- struct{}{}:
+			default: // somebody has asked, and what has changed since will be seen
+			}
 		case err := <-ended:
 			return err
 		}
