@@ -40,6 +40,9 @@ const (
 // in a buffer that is used again, and its file descriptors have to be closed. Who makes a Message
 // owns one reference, and gives it back by Release; every queue that the message is in has one
 // more. Everything but the payload is immutable once sent.
+//
+// The order of the fields matters: many messages are looked at for many receivers, and what that takes is
+// together, in each third.
 type Message struct {
 	Src     ID // filled in by Send
 	Dst     ID // a connection, ToName, or Broadcast
@@ -61,6 +64,8 @@ type Message struct {
 	FDs []int
 	// Notification is set in messages that the core itself makes.
 	Notification *Notification
+	// Free, if set, is called when nobody needs the payload any more.
+	Free func()
 	// Extra is what only some messages have; nil if there is nothing of it. It belongs to the
 	// message. The methods named after its fields read it.
 	Extra *Extra
@@ -78,8 +83,6 @@ type Message struct {
 	// Policy. It is valid while the message is being routed and only for the goroutine that sends
 	// it. Messages of the bus itself come without.
 	View any
-	// Free, if set, is called when nobody needs the payload any more.
-	Free func()
 
 	// Answer marks a front-end's own answer to its peer, whose Payload is what will be written. It
 	// takes its turn in the queue, and that is all: it has no number and monitors do not see it.
@@ -95,6 +98,10 @@ type Message struct {
 // Extra is what only some messages have, most of them of native senders. It is apart from Message
 // because all others would pay for its size. A sender makes both in one piece of memory.
 type Extra struct {
+	// Form is the message as the front-end of its sender has it, for receivers that have the same
+	// one; nil if there is none. It does not change once sent.
+	Form any
+
 	Priority    int64  // messages with a lower number overtake those queued with a higher one
 	PayloadType uint64 // what the payload is, to the peers
 
@@ -116,10 +123,6 @@ type Extra struct {
 	// was made: kdbus.match(7).
 	Bloom           []byte
 	BloomGeneration uint64
-
-	// Form is the message as the front-end of its sender has it, for receivers that have the same
-	// one; nil if there is none. It does not change once sent.
-	Form any
 
 	via *name // the name that the message was sent to, if that has an activator
 }

@@ -29,6 +29,9 @@ type message struct {
 
 // content is what is new with each message.
 type content struct {
+	// brief is a brief frame that says all there is to say, nil if there is none (see brief.go). A
+	// message that came in one has no other. It is beside extra.Form, as receivers look at both.
+	brief    []byte
 	extra    bus.Extra
 	segments [1]bus.Segment
 	conn     *conn
@@ -37,9 +40,6 @@ type content struct {
 	// sent.
 	frame []byte
 	kmsg  []byte // the struct kdbus_msg with its items, in frame
-	// brief is a brief frame that says all there is to say, nil if there is none (see brief.go). A
-	// message that came in one has no other.
-	brief []byte
 
 	form *form  // the payload as D-Bus has it; nil until somebody wants it
 	head *head  // the header of the payload, for policies; nil until somebody wants it
