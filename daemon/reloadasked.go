@@ -31,11 +31,12 @@ func newAskedReloads(reload func() error, ending <-chan struct{}) *askedReloads 
 	return &askedReloads{reload: reload, ending: ending, turn: make(chan struct{}, 1)}
 }
 
-// restPerWork is how many times as long as a reload the rest after it is, and longestRest how long it
-// is at most.
+// restPerWork is how many times as long as a reload the rest after it is, within bounds: a reload has work done
+// after it, too, such as by clients that hear of services that can be started.
 const (
-	restPerWork = 4
-	longestRest = 2 * time.Second
+	restPerWork  = 4
+	shortestRest = 100 * time.Millisecond
+	longestRest  = 2 * time.Second
 )
 
 var errEnding = errors.New("the bus is ending")
@@ -78,6 +79,6 @@ func (a *askedReloads) do() error {
 	}
 	begin := time.Now()
 	err = a.reload()
-	a.rest = time.Now().Add(min(restPerWork*time.Since(begin), longestRest))
+	a.rest = time.Now().Add(min(max(restPerWork*time.Since(begin), shortestRest), longestRest))
 	return err
 }

@@ -55,6 +55,30 @@ func TestReloadsThatManyAskForAreShared(t *testing.T) {
 	})
 }
 
+// Reading a small configuration takes no time worth mentioning, but putting it in force concerns all clients.
+func TestReloadsThatTakeNoTimeAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const asked, interval = 1000, time.Millisecond
+		reloads, start := 0, time.Now()
+		var begun atomic.Int64 // since start
+		a := newAskedReloads(func() error { reloads++; begun.Store(int64(time.Since(start))); return nil }, nil)
+		var all sync.WaitGroup
+		for range asked {
+			all.Go(func() {
+				mine := time.Since(start)
+				if err, read := a.ask(), time.Duration(begun.Load()); err != nil || read < mine {
+					t.Errorf("asked at %v, got %v of a reload at %v", mine, err, read)
+				}
+			})
+			time.Sleep(interval)
+		}
+		all.Wait()
+		if most := int(asked*interval/shortestRest) + 1; reloads > most {
+			t.Errorf("%d reloads, want at most %d", reloads, most)
+		}
+	})
+}
+
 func TestReloadThatIsAskedForDoesNotHoldUpTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ending := make(chan struct{})
