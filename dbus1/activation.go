@@ -196,9 +196,7 @@ func (c *call) signalToBus(done bool) error {
 	case done || !c.mentionsUnit():
 		return nil
 	case !c.peer.privileged():
-		creds := c.peer.creds()
-		return dbusErrorf("AccessDenied", "rejected attempt to call %s by connection %s (uid=%d pid=%d) with uid %d",
-			c.header.Member, c.peer.name, creds.UID, creds.PID, creds.UID)
+		return c.peer.unprivileged(c.header.Member)
 	}
 	c.server.config.Log.Warn("ignoring an ActivationFailure that is not systemd's", "sender", c.peer.name)
 	return nil
