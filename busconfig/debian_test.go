@@ -80,7 +80,7 @@ func TestCorpusOfDBusDaemon(t *testing.T) {
 			t.Log(err)
 			continue
 		}
-		_, err = FindHelperService([]ServiceDirectory{{Path: filepath.Dir(file)}}, s.Name)
+		_, _, err = FindHelperService([]ServiceDirectory{{Path: filepath.Dir(file)}}, s.Name)
 		if err == nil {
 			t.Errorf("should be invalid: %s", file)
 		}

@@ -106,27 +106,29 @@ func (p *parser) includeFile(e element, file string) error {
 	return nil
 }
 
-// readFile reads a regular file of at most limit bytes. It does not wait for anybody, whatever file is.
-func readFile(file string, limit int64) ([]byte, error) {
+// readFile reads a regular file of at most limit bytes. It does not wait for anybody, whatever file is. The
+// information is about the very file that was read, from before that.
+func readFile(file string, limit int64) ([]byte, fs.FileInfo, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return nil, cause(err)
+		return nil, nil, cause(err)
 	}
 	defer f.Close()
-	switch info, err := f.Stat(); {
+	info, err := f.Stat()
+	switch {
 	case err != nil:
-		return nil, cause(err)
+		return nil, nil, cause(err)
 	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
+		return nil, nil, errors.New("it is not a regular file")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:
-		return nil, cause(err)
+		return nil, nil, cause(err)
 	case int64(len(data)) > limit:
-		return nil, fmt.Errorf("it is longer than %d bytes", limit)
+		return nil, nil, fmt.Errorf("it is longer than %d bytes", limit)
 	}
-	return data, nil
+	return data, info, nil
 }
 
 // cause takes the name of the file off an error: whoever reports it has said it already.

@@ -92,7 +92,7 @@ type element struct {
 
 // parse reads p.file, which somebody at from wants.
 func (p *parser) parse(from Source) error {
-	data, err := readFile(p.file, MaxFileSize)
+	data, _, err := readFile(p.file, MaxFileSize)
 	if err != nil {
 		return fileError(from, "", "the file", p.file, err)
 	}

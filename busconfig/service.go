@@ -59,11 +59,17 @@ const serviceSection = "D-BUS Service"
 // ParseService reads a .service file. An error is an [*Error]. Sections and keys that mean nothing to a
 // message bus are passed over.
 func ParseService(file string) (*Service, error) {
-	data, err := readFile(file, MaxServiceFileSize)
+	s, _, err := readService(file)
+	return s, err
+}
+
+func readService(file string) (*Service, fs.FileInfo, error) {
+	data, info, err := readFile(file, MaxServiceFileSize)
 	if err != nil {
-		return nil, fileError(Source{File: file}, "", "the file", file, err)
+		return nil, nil, fileError(Source{File: file}, "", "the file", file, err)
 	}
-	return parseService(file, data)
+	s, err := parseService(file, data)
+	return s, info, err
 }
 
 func parseService(file string, data []byte) (*Service, error) {
@@ -106,16 +112,17 @@ var ErrNoService = errors.New("no such service")
 
 // FindHelperService finds what the setuid helper of a system bus starts for a name: the file that is named after
 // it, in the first of the directories where there is one that [LoadServices] would take, too. It has to have that
-// very name in it, and a user. It trusts neither the name nor that anybody else has checked the file. An error is an
-// [*Error], or wraps [ErrNoService].
-func FindHelperService(dirs []ServiceDirectory, name string) (*Service, error) {
+// very name in it, and a user. It trusts neither the name nor that anybody else has checked the file. The information
+// is about the very file that was read, whatever is at its path by now: whose it is and who can write it is for the
+// caller to judge. An error is an [*Error], or wraps [ErrNoService].
+func FindHelperService(dirs []ServiceDirectory, name string) (*Service, fs.FileInfo, error) {
 	if err := wire.CheckWellKnownName(name); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoService, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrNoService, err)
 	}
 	var broken error // what is wrong with the first file that cannot be used
 	for _, d := range dirs {
 		file := join(d.Path, name+serviceSuffix)
-		s, err := ParseService(file)
+		s, info, err := readService(file)
 		if err != nil {
 			if broken == nil && !errors.Is(err, fs.ErrNotExist) {
 				broken = err
@@ -124,20 +131,20 @@ func FindHelperService(dirs []ServiceDirectory, name string) (*Service, error) {
 		}
 		switch {
 		case s.Name != name:
-			return nil, &Error{
+			return nil, nil, &Error{
 				Source: Source{File: file}, Element: "Name",
 				Reason: fmt.Sprintf("is %s, but the file is named after %s; rename it to %s", s.Name, name, s.Name+serviceSuffix),
 			}
 		case s.User == "":
-			return nil, &Error{
+			return nil, nil, &Error{
 				Source: Source{File: file}, Element: "User",
 				Reason: "is missing; a service of a system bus needs the user to run as",
 			}
 		}
-		return s, nil
+		return s, info, nil
 	}
 	if broken != nil {
-		return nil, broken
+		return nil, nil, broken
 	}
-	return nil, fmt.Errorf("%w: no directory has %s%s", ErrNoService, name, serviceSuffix)
+	return nil, nil, fmt.Errorf("%w: no directory has %s%s", ErrNoService, name, serviceSuffix)
 }

@@ -92,12 +92,15 @@ func TestHelperStartsOnlyWhatIsNamedAfterItsName(t *testing.T) {
 		"../e.f":     "no such service: wire: invalid well-known name",
 		"":           "no such service: wire: invalid well-known name",
 	} {
-		s, err := FindHelperService(dirs, name)
+		s, info, err := FindHelperService(dirs, name)
 		got := ""
 		if err != nil {
 			got = err.Error()
 		} else {
 			got = "user " + s.User
+			if file, err := os.Stat(s.File); err != nil || !os.SameFile(file, info) {
+				t.Errorf("%q: %v is not about %s; %v", name, info, s.File, err)
+			}
 		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%q: %s", name, got)

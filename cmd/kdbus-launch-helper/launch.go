@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -33,8 +34,8 @@ func fail(code int, format string, args ...any) *failure {
 type world interface {
 	// IDs returns the real and the effective user.
 	IDs() (real, effective int)
-	// Owner returns to whom a file belongs, and its mode.
-	Owner(file string) (uid int, mode os.FileMode, err error)
+	// Owner returns to whom the file belongs that the information is about, and its mode.
+	Owner(info fs.FileInfo) (uid int, mode fs.FileMode)
 	// Become gives up all privileges for those of the account.
 	Become(a *account) error
 	// Exec makes the process another program. It returns only if that fails.
@@ -63,7 +64,7 @@ func launch(args []string, w world) *failure {
 	if err := checkCaller(conf, w); err != nil {
 		return err
 	}
-	service, err := busconfig.FindHelperService(conf.ServiceDirectories, name)
+	service, info, err := busconfig.FindHelperService(conf.ServiceDirectories, name)
 	if err != nil {
 		code := exitcode.FileInvalid
 		if errors.Is(err, busconfig.ErrNoService) {
@@ -71,7 +72,7 @@ func launch(args []string, w world) *failure {
 		}
 		return fail(code, "%w", err)
 	}
-	words, failed := check(service, w)
+	words, failed := check(service, info, w)
 	if failed != nil {
 		return failed
 	}
@@ -105,12 +106,11 @@ func checkCaller(conf *busconfig.Config, w world) *failure {
 	return nil
 }
 
-// check judges a service further than package busconfig does, and returns what to execute.
-func check(service *busconfig.Service, w world) ([]string, *failure) {
-	uid, mode, err := w.Owner(service.File)
+// check judges a service further than package busconfig does, and returns what to execute. It goes by the
+// information about the file that was read: others may be able to put another one in its place meanwhile.
+func check(service *busconfig.Service, info fs.FileInfo, w world) ([]string, *failure) {
+	uid, mode := w.Owner(info)
 	switch {
-	case err != nil:
-		return nil, fail(exitcode.FileInvalid, "%w", err)
 	case uid != 0:
 		return nil, fail(exitcode.FileInvalid, "%s belongs to user %d; it has to be root's", service.File, uid)
 	case mode&0o002 != 0:
@@ -172,12 +172,8 @@ type system struct{}
 
 func (system) IDs() (real, effective int) { return os.Getuid(), os.Geteuid() }
 
-func (system) Owner(file string) (uid int, mode os.FileMode, err error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return 0, 0, err
-	}
-	return int(info.Sys().(*syscall.Stat_t).Uid), info.Mode(), nil
+func (system) Owner(info fs.FileInfo) (uid int, mode fs.FileMode) {
+	return int(info.Sys().(*syscall.Stat_t).Uid), info.Mode()
 }
 
 // Become changes all threads of the process: package syscall does, package unix does not.

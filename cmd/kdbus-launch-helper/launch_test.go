@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ type fakeWorld struct {
 	mode            os.FileMode
 	become          error
 
+	judged fs.FileInfo
 	became *account
 	exec   []string
 	env    []string
@@ -26,7 +28,10 @@ type fakeWorld struct {
 
 func (w *fakeWorld) IDs() (int, int) { return w.real, w.effective }
 
-func (w *fakeWorld) Owner(string) (int, os.FileMode, error) { return w.owner, w.mode, nil }
+func (w *fakeWorld) Owner(info fs.FileInfo) (int, fs.FileMode) {
+	w.judged = info
+	return w.owner, w.mode
+}
 
 func (w *fakeWorld) Become(a *account) error {
 	w.became = a
@@ -77,6 +82,9 @@ func TestHelperBecomesTheService(t *testing.T) {
 	}
 	if w.became == nil || w.became.uid != 0 || w.became.gid != 0 {
 		t.Errorf("%+v", w.became)
+	}
+	if file, err := os.Stat(filepath.Join(filepath.Dir(configFile), "com.example.A.service")); err != nil || !os.SameFile(file, w.judged) {
+		t.Errorf("%v was judged, not the file of the service; %v", w.judged, err)
 	}
 }
 
