@@ -71,19 +71,21 @@ func (h *lineHandler) WithGroup(name string) slog.Handler {
 	return &lineHandler{h.shared, h.attrs.WithGroup(name)}
 }
 
-// writeLines returns what hands lines to w, each begun as dbus-daemon begins its own on standard error.
-func writeLines(w io.Writer, program, prefix string) func(slog.Level, string) {
-	return func(_ slog.Level, line string) {
-		fmt.Fprintf(w, "%s[%d]: %s%s\n", program, os.Getpid(), prefix, line)
+// writeLines returns what writes lines to w, each begun as dbus-daemon begins its own on standard error.
+func writeLines(w io.Writer, program, prefix string) func(slog.Level, string) error {
+	return func(_ slog.Level, line string) error {
+		_, err := fmt.Fprintf(w, "%s[%d]: %s%s\n", program, os.Getpid(), prefix, line)
+		return err
 	}
 }
 
-// systemLog is the log of the system: the journal, or syslog where there is none. Whoever logs does
-// not wait for it: a bus must not stand still because the log does.
-type systemLog struct {
-	send  func(slog.Level, string) error
-	queue chan entry
-	ended chan struct{} // closed when everything was sent
+// lineQueue is on the way to a log, be it that of the system or standard error. Whoever logs does not wait
+// for it: a bus must not stand still because the log does, such as a pipe that nobody reads.
+type lineQueue struct {
+	send     func(slog.Level, string) error
+	tellLost func(lines int) error // sends that so many lines are missing
+	queue    chan entry
+	ended    chan struct{} // closed when everything was sent
 
 	mu     sync.Mutex
 	lost   int // lines that did not find room in queue
@@ -93,18 +95,23 @@ type systemLog struct {
 type entry struct {
 	level slog.Level
 	line  string
+	sent  chan<- struct{} // if not nil, this is no line: it is closed when all before it is sent
 }
 
 const (
-	systemLogQueue = 1024
-	// systemLogPatience is how long the end of the process may be put off for the log.
-	systemLogPatience = time.Second
+	// lineQueueLength is how many lines may wait for a log.
+	lineQueueLength = 1024
+	// logPatience is how long the process may be held up for its logs when it ends or goes to the background.
+	logPatience = time.Second
 )
 
+// tooSlow is how a log says that it lacks lines.
+const tooSlow = "the log was too slow: %d lines are missing here"
+
 // openSystemLog opens the log of the system for lines of program that begin with prefix.
-func openSystemLog(program, prefix string) (*systemLog, error) {
+func openSystemLog(program, prefix string) (*lineQueue, error) {
 	if journal.Enabled() {
-		return newSystemLog(func(level slog.Level, line string) error {
+		return newLineQueue(func(level slog.Level, line string) error {
 			return journal.Send(prefix+line, journal.Priority(severity(level)), map[string]string{
 				"SYSLOG_IDENTIFIER": program,
 				"SYSLOG_FACILITY":   "3", // daemon
@@ -115,12 +122,12 @@ func openSystemLog(program, prefix string) (*systemLog, error) {
 }
 
 // openSyslog opens syslog at an address of package net, or where the system has it if network is "".
-func openSyslog(network, address, program, prefix string) (*systemLog, error) {
+func openSyslog(network, address, program, prefix string) (*lineQueue, error) {
 	w, err := syslog.Dial(network, address, syslog.LOG_DAEMON|syslog.LOG_INFO, program)
 	if err != nil {
 		return nil, err
 	}
-	return newSystemLog(func(level slog.Level, line string) error {
+	return newLineQueue(func(level slog.Level, line string) error {
 		line = prefix + line
 		switch severity(level) {
 		case syslog.LOG_ERR:
@@ -147,43 +154,85 @@ func severity(level slog.Level) syslog.Priority {
 	return syslog.LOG_DEBUG
 }
 
-func newSystemLog(send func(slog.Level, string) error) *systemLog {
-	l := &systemLog{send: send, queue: make(chan entry, systemLogQueue), ended: make(chan struct{})}
+// newLineQueue begins to hand lines to send, which may take its time, one at a time.
+func newLineQueue(send func(slog.Level, string) error) *lineQueue {
+	l := &lineQueue{send: send, queue: make(chan entry, lineQueueLength), ended: make(chan struct{})}
+	l.tellLost = func(lines int) error { return send(slog.LevelWarn, fmt.Sprintf(tooSlow, lines)) }
+	go l.run()
+	return l
+}
+
+// newTextQueue begins to write to w what is written to the queue, which is for a [slog.TextHandler].
+func newTextQueue(w io.Writer) *lineQueue {
+	l := &lineQueue{queue: make(chan entry, lineQueueLength), ended: make(chan struct{})}
+	l.send = func(_ slog.Level, text string) error {
+		_, err := io.WriteString(w, text)
+		return err
+	}
+	direct := slog.New(slog.NewTextHandler(w, nil))
+	l.tellLost = func(lines int) error {
+		direct.Warn(fmt.Sprintf(tooSlow, lines))
+		return nil
+	}
 	go l.run()
 	return l
 }
 
 // run sends what is queued. Errors are nobody's to hear.
-func (l *systemLog) run() {
+func (l *lineQueue) run() {
 	defer close(l.ended)
 	for e := range l.queue {
+		if e.sent != nil {
+			close(e.sent)
+			continue
+		}
 		l.send(e.level, e.line)
 		l.mu.Lock()
 		lost := l.lost
 		l.lost = 0
 		l.mu.Unlock()
 		if lost > 0 {
-			l.send(slog.LevelWarn, fmt.Sprintf("the log of the system was too slow: %d lines are missing here", lost))
+			l.tellLost(lost)
 		}
 	}
 }
 
 // put queues a line, or counts it if there is no room.
-func (l *systemLog) put(level slog.Level, line string) {
+func (l *lineQueue) put(level slog.Level, line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return
 	}
 	select {
-	case l.queue <- entry{level, line}:
+	case l.queue <- entry{level: level, line: line}:
 	default:
 		l.lost++
 	}
 }
 
-// close sends what is queued, unless that takes too long.
-func (l *systemLog) close() {
+// Write queues text, which is lines.
+func (l *lineQueue) Write(text []byte) (int, error) {
+	l.put(0, string(text))
+	return len(text), nil
+}
+
+// flush returns when what is queued was sent, or ctx ends. It is not for use after close.
+func (l *lineQueue) flush(ctx context.Context) {
+	sent := make(chan struct{})
+	select {
+	case l.queue <- entry{sent: sent}:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-sent:
+	case <-ctx.Done():
+	}
+}
+
+// close sends what is queued, until ctx ends.
+func (l *lineQueue) close(ctx context.Context) {
 	l.mu.Lock()
 	if !l.closed {
 		l.closed = true
@@ -192,6 +241,6 @@ func (l *systemLog) close() {
 	l.mu.Unlock()
 	select {
 	case <-l.ended:
-	case <-time.After(systemLogPatience):
+	case <-ctx.Done():
 	}
 }

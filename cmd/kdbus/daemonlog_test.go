@@ -14,10 +14,12 @@ import (
 
 func TestLinesAreWrittenAsDBusDaemonWritesThem(t *testing.T) {
 	var b bytes.Buffer
-	log := slog.New(newLineHandler(slog.LevelInfo, writeLines(&b, "dbus-daemon", "[system] ")))
+	l := newLineQueue(writeLines(&b, "dbus-daemon", "[system] "))
+	log := slog.New(newLineHandler(slog.LevelInfo, l.put))
 	log.Info("Activated service")
 	log.Debug("not this")
 	log.With("pid", 3).WithGroup("of").Warn("two words", "name", "a b", "time", 5)
+	l.close(t.Context())
 	want := "[system] Activated service\n[system] two words pid=3 of.name=\"a b\" of.time=5\n"
 	begin := fmt.Sprintf("dbus-daemon[%d]: ", os.Getpid())
 	if got := strings.ReplaceAll(b.String(), begin, ""); got != want {
@@ -63,15 +65,15 @@ func TestSyslogGetsSeverityProgramAndPrefix(t *testing.T) {
 			t.Errorf("%v: %q", c.level, got)
 		}
 	}
-	l.close()
+	l.close(t.Context())
 	l.put(slog.LevelInfo, "after the end")
-	l.close()
+	l.close(t.Context())
 }
 
 // Whoever logs does not wait for a log that takes nothing. What it missed is told once it goes on.
-func TestSystemLogThatIsSlowLosesLinesAndTellsHowMany(t *testing.T) {
+func TestLogThatIsSlowLosesLinesAndTellsHowMany(t *testing.T) {
 	sent, proceed := make(chan string), make(chan bool)
-	l := newSystemLog(func(_ slog.Level, line string) error {
+	l := newLineQueue(func(_ slog.Level, line string) error {
 		sent <- line
 		<-proceed
 		return nil
@@ -81,19 +83,19 @@ func TestSystemLogThatIsSlowLosesLinesAndTellsHowMany(t *testing.T) {
 		t.Fatalf("got %q", got)
 	}
 	const lost = 7
-	for range systemLogQueue + lost {
+	for range lineQueueLength + lost {
 		l.put(slog.LevelInfo, "more")
 	}
 	proceed <- true
-	if got, want := <-sent, fmt.Sprintf("the log of the system was too slow: %d lines are missing here", lost); got != want {
+	if got, want := <-sent, fmt.Sprintf(tooSlow, lost); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	proceed <- true
-	for range systemLogQueue {
+	for range lineQueueLength {
 		if got := <-sent; got != "more" {
 			t.Fatalf("got %q", got)
 		}
 		proceed <- true
 	}
-	l.close()
+	l.close(t.Context())
 }

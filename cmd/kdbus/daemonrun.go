@@ -77,7 +77,8 @@ type busProcess struct {
 	pidPath    string              // of the pid file to write; "" for none
 	pidFile    *process.PIDFile    // nil until it is written
 	log        *slog.Logger
-	systemLog  *systemLog // nil without
+	ownLog     *lineQueue // to standard error
+	systemLog  *lineQueue // nil without
 }
 
 // run runs the bus until a signal ends it. If the process goes to the background, it returns when the
@@ -91,6 +92,7 @@ func (o busOptions) run(stderr io.Writer) error {
 	signal.Ignore(unix.SIGPIPE)
 	signals := make(chan os.Signal, 16)
 	notifyUnlessIgnored(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	defer signal.Stop(signals) // if nobody reads why the bus has failed, a signal ends the wait for that
 
 	if err := errors.Join(
 		p.out.take("--print-address", o.printAddress), p.out.take("--print-pid", o.printPID)); err != nil {
@@ -170,6 +172,7 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 		return fmt.Errorf("print the process id: %w", err)
 	}
 	if p.background != nil {
+		p.flushLog()
 		keepUmask := p.file != nil && p.file.KeepUmask
 		if err := p.background.Detach(os.Getenv("DBUS_DEBUG_OUTPUT") != "", keepUmask); err != nil {
 			return err
@@ -276,9 +279,13 @@ func (p *busProcess) expected() slog.Level {
 // openLog opens the log where the command line, or else the configuration, wants it.
 func (p *busProcess) openLog() {
 	program, prefix := filepath.Base(os.Args[0]), p.logPrefix()
-	var own slog.Handler = slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: p.level})
+	var own slog.Handler
 	if p.asDBusDaemon {
-		own = newLineHandler(p.level, writeLines(p.stderr, program, prefix))
+		p.ownLog = newLineQueue(writeLines(p.stderr, program, prefix))
+		own = newLineHandler(p.level, p.ownLog.put)
+	} else {
+		p.ownLog = newTextQueue(p.stderr)
+		own = slog.NewTextHandler(p.ownLog, &slog.HandlerOptions{Level: p.level})
 	}
 	p.log = slog.New(own)
 	if !p.syslog.or(p.file != nil && p.file.Syslog) {
@@ -300,9 +307,19 @@ func (p *busProcess) openLog() {
 }
 
 func (p *busProcess) closeLog() {
+	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
+	defer cancel()
+	p.ownLog.close(ctx)
 	if p.systemLog != nil {
-		p.systemLog.close()
+		p.systemLog.close(ctx)
 	}
+}
+
+// flushLog has what was logged so far in standard error, before that becomes another file.
+func (p *busProcess) flushLog() {
+	ctx, cancel := context.WithTimeout(context.Background(), logPatience)
+	defer cancel()
+	p.ownLog.flush(ctx)
 }
 
 // logPrefix tells buses apart in a log that they share, as dbus-daemon does.
