@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -98,4 +99,49 @@ func TestLogThatIsSlowLosesLinesAndTellsHowMany(t *testing.T) {
 		proceed <- true
 	}
 	l.close(t.Context())
+}
+
+// slowWriter is a file that takes what is written to it when somebody reads.
+type slowWriter chan string
+
+func (w slowWriter) Write(b []byte) (int, error) {
+	w <- string(b)
+	return len(b), nil
+}
+
+// Standard error of a bus that does not write as dbus-daemon does gets the same lines from the queue, and what is
+// missing as one more of them.
+func TestTextLogThatIsSlowLosesLinesAndTellsHowMany(t *testing.T) {
+	w := make(slowWriter)
+	l := newTextQueue(w)
+	log := slog.New(slog.NewTextHandler(l, nil))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	const lines = lineQueueLength + 8 // of which one may be on its way
+	for range lines {
+		log.Info("more")
+	}
+	l.flush(ctx) // does not wait longer than it may
+	l.close(ctx)
+	written, missing := 0, 0
+	for ended := false; !ended; {
+		select {
+		case line := <-w:
+			_, text, _ := strings.Cut(line, " ") // behind the time
+			if text == "level=INFO msg=more\n" {
+				written++
+				continue
+			}
+			var n int
+			if _, err := fmt.Sscanf(text, `level=WARN msg="`+tooSlow, &n); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			missing += n
+		case <-l.ended:
+			ended = true
+		}
+	}
+	if written < lineQueueLength || missing == 0 || written+missing != lines {
+		t.Errorf("%d lines are there and %d missing, of %d", written, missing, lines)
+	}
 }
