@@ -39,8 +39,6 @@ type Identity interface {
 // identityOf returns who is behind a connection.
 func identityOf(c *bus.Conn) Identity { return c.Peer().(Identity) }
 
-func (p *party) creds() meta.Creds { return identityOf(p.conn).Creds() }
-
 // privileged reports whether the peer may do what concerns all others: it is root, or the user who
 // runs the bus.
 func (p *party) privileged() bool {
