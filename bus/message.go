@@ -45,16 +45,20 @@ const (
 // together, in each third.
 type Message struct {
 	Src     ID // filled in by Send
-	Dst     ID // a connection, ToName, or Broadcast
 	DstName string
 	Flags   Flags
 
 	// Has are the parts that are there, or that were tried in vain. Send adds to it.
 	Has Parts
 
-	Cookie      uint64 // the sender's number of this message; not 0 for a call
-	ReplyCookie uint64 // of the call that this answers; 0 if none
-	Sequence    uint64 // the domain's number of this message, in order of sending
+	Cookie   uint64 // the sender's number of this message; not 0 for a call
+	Sequence uint64 // the domain's number of this message, in order of sending
+
+	// View is the sending front-end's parsed form of the payload, for the Index, Filters and
+	// Policy. It is valid while the message is being routed and only for the goroutine that sends
+	// it. Messages of the bus itself come without. DstName and Maker are as short-lived: they may be memory
+	// that the sender uses again.
+	View any
 
 	// Payload is the message in the sender's wire format, in as many pieces as suits the sender.
 	// Receivers must not change it. It is nil in a Notification.
@@ -66,6 +70,10 @@ type Message struct {
 	Notification *Notification
 	// Free, if set, is called when nobody needs the payload any more.
 	Free func()
+
+	Dst         ID     // a connection, ToName, or Broadcast
+	ReplyCookie uint64 // of the call that this answers; 0 if none
+
 	// Extra is what only some messages have; nil if there is nothing of it. It belongs to the
 	// message. The methods named after its fields read it.
 	Extra *Extra
@@ -74,15 +82,8 @@ type Message struct {
 	// a Maker gives may be shared by many messages.
 	Meta *meta.Data
 
-	// DstName, View and Maker may be memory of the sender's that is used again: they are valid
-	// while the message is being routed.
-
 	// Maker makes parts that are missing and that somebody wants; nil if nothing can be made.
 	Maker Maker
-	// View is the sending front-end's parsed form of the payload, for the Index, Filters and
-	// Policy. It is valid while the message is being routed and only for the goroutine that sends
-	// it. Messages of the bus itself come without.
-	View any
 
 	// Answer marks a front-end's own answer to its peer, whose Payload is what will be written. It
 	// takes its turn in the queue, and that is all: it has no number and monitors do not see it.
