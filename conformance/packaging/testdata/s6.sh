@@ -1,7 +1,12 @@
 # Runs the service directory for s6 with the configuration of this machine. $1 is where kdbus is installed.
+exec 3>&1
 mount -t tmpfs tmpfs /run
 service=/run/service
 cp -r "$1/share/kdbus/s6/kdbus" $service
+# What the bus logs is awaited in a file, and shown in its place among the rest.
+log=/run/log
+exec >>$log 2>&1
+trap 'cat $log >&3' EXIT
 s6-supervise $service &
 supervisor=$!
 until s6-svok $service; do sleep 0.01; done
@@ -11,6 +16,7 @@ echo "ready: $(s6-svstat -o ready $service)"
 dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.ListNames >/dev/null
 echo "user: $(stat -c %U "/proc/$(s6-svstat -o pid $service)")"
 s6-svc -h $service
+until grep -q "reloaded the configuration" $log; do sleep 0.01; done
 s6-svc -wd -T 10000 -d $service
 echo "stopped: $(s6-svstat -o exitcode $service)"
 
