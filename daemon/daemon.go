@@ -45,6 +45,9 @@ type Config struct {
 	// with what Daemon.Address will return. It is the moment to become another user. An error
 	// ends the start. It may be nil.
 	Listening func(address string) error
+	// Owner is the user that Listening makes of this process; nil if it stays who it is. Files that are
+	// made before and are for the bus alone, as those of nonce-tcp: are, are given to it.
+	Owner *Owner
 	// Notify is told what sd_notify(3) should tell a service manager while the daemon runs: that it
 	// reloads its configuration, and that it has. It may be nil.
 	Notify func(state string)
@@ -134,7 +137,10 @@ func start(config Config, dir string) (*Daemon, error) {
 	for _, l := range listeners {
 		d.doors = append(d.doors, newDoor(l))
 	}
-	if config.Listening != nil {
+	if config.Owner != nil {
+		err = d.giveFiles(*config.Owner)
+	}
+	if err == nil && config.Listening != nil {
 		err = config.Listening(d.Address())
 	}
 	if err == nil {

@@ -140,5 +140,32 @@ func newNonceFile() (*nonceFile, error) {
 	return f, nil
 }
 
+// Owner is a user, with the group, whom files are to belong to.
+type Owner struct{ UID, GID uint32 }
+
+// giveFiles gives what only the bus and its clients may read to the user that the bus is to become, who has to be
+// able to remove it.
+func (d *Daemon) giveFiles(to Owner) error {
+	for _, o := range d.doors {
+		if nonce, ok := o.file.(*nonceFile); ok {
+			if err := nonce.give(to); err != nil {
+				return fmt.Errorf("give the nonce of %s to user %d: %w", o.address, to.UID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// give makes the file and its directory another user's. The directory comes last: until then nobody but root can
+// put something else in place of the file.
+func (f *nonceFile) give(to Owner) error {
+	for _, path := range []string{f.path, filepath.Dir(f.path)} {
+		if err := os.Lchown(path, int(to.UID), int(to.GID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // remove removes the file and its directory.
 func (f *nonceFile) remove() error { return os.RemoveAll(filepath.Dir(f.path)) }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -72,5 +73,38 @@ func TestNonceFileIsPrivateAndRemoved(t *testing.T) {
 	}
 	if left := names(t, os.Getenv("TMPDIR")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// The bus becomes another user after it has listened, and has to be able to remove the file then.
+func TestNonceFileIsOfTheUserWhomTheBusBecomes(t *testing.T) {
+	t.Setenv("TMPDIR", shortDir(t))
+	owner := Owner{UID: 65534, GID: 65533}
+	if os.Geteuid() != 0 {
+		owner = Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+	}
+	var file string
+	listening := func(string) error {
+		dir := filepath.Join(os.Getenv("TMPDIR"), names(t, os.Getenv("TMPDIR"))[0])
+		file = filepath.Join(dir, "nonce")
+		for _, path := range []string{file, dir} {
+			info, err := os.Stat(path)
+			if err != nil {
+				return err
+			}
+			stat := info.Sys().(*syscall.Stat_t)
+			if got := (Owner{stat.Uid, stat.Gid}); got != owner {
+				t.Errorf("%s belongs to %+v, want %+v", path, got, owner)
+			}
+		}
+		return nil
+	}
+	d, err := Start(Config{Addresses: []string{"nonce-tcp:host=127.0.0.1"}, Owner: &owner, Listening: listening})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Shutdown()
+	if file == "" {
+		t.Error("nobody was told that the bus listens")
 	}
 }

@@ -74,6 +74,7 @@ type busProcess struct {
 	out        descriptors
 	background *process.Background // nil in the foreground
 	file       *busconfig.Config   // nil without
+	account    *process.Account    // to become; nil for none
 	pidPath    string              // of the pid file to write; "" for none
 	pidFile    *process.PIDFile    // nil until it is written
 	log        *slog.Logger
@@ -152,6 +153,9 @@ func (p *busProcess) load() error {
 
 // serve opens the bus and serves it until a signal or an error ends it.
 func (p *busProcess) serve(signals chan os.Signal) error {
+	if err := p.findAccount(); err != nil {
+		return err
+	}
 	d, err := daemon.Start(daemon.Config{
 		Addresses:         p.addresses,
 		File:              p.file,
@@ -159,6 +163,7 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 		LaunchUnit:        p.launchUnit,
 		Journal:           p.systemLog != nil && journal.Enabled(),
 		Listening:         p.listening,
+		Owner:             p.owner(),
 		Notify:            func(state string) { notify(p.log, state) },
 		Log:               p.log,
 	})
@@ -190,6 +195,28 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 	return nil
 }
 
+// findAccount finds the user that the bus is to become.
+func (p *busProcess) findAccount() error {
+	if p.file == nil || p.file.User == "" {
+		return nil
+	}
+	account, err := process.LookupAccount(p.file.User)
+	if err != nil {
+		return &busconfig.Error{Source: p.file.UserAt, Element: "<user>", Err: err,
+			Reason: fmt.Sprintf("Could not get UID and GID for username %q: %v", p.file.User, err)}
+	}
+	p.account = &account
+	return nil
+}
+
+// owner returns who the process will be when it has listened, nil if that is who it is.
+func (p *busProcess) owner() *daemon.Owner {
+	if p.account == nil || os.Geteuid() != 0 {
+		return nil
+	}
+	return &daemon.Owner{UID: p.account.UID, GID: p.account.GID}
+}
+
 // listening does what there is to do between listening and serving: the address is printed, and
 // the privileges go that it took to listen.
 func (p *busProcess) listening(address string) error {
@@ -199,23 +226,16 @@ func (p *busProcess) listening(address string) error {
 	if p.file == nil {
 		return nil
 	}
-	var account process.Account
-	var err error
-	if p.file.User != "" {
-		if account, err = process.LookupAccount(p.file.User); err != nil {
-			return &busconfig.Error{Source: p.file.UserAt, Element: "<user>", Err: err,
-				Reason: fmt.Sprintf("Could not get UID and GID for username %q: %v", p.file.User, err)}
-		}
-	}
 	if p.pidPath != "" {
+		var err error
 		if p.pidFile, err = process.WritePIDFile(p.pidPath); err != nil {
 			return err
 		}
 	}
-	if p.file.User == "" {
+	if p.account == nil {
 		return nil
 	}
-	err = account.Become()
+	err := p.account.Become()
 	if errors.Is(err, process.ErrNotRoot) {
 		// As dbus-daemon does: there are no privileges to lose, and people run such a configuration.
 		p.log.Warn("the bus stays with the user who has started it", "user", p.file.User, "error", err)

@@ -3,6 +3,7 @@
 package programs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,4 +73,35 @@ func TestProgramsOverTCPWithAnotherHome(t *testing.T) {
 	result := program.Run(t, append(testbus.Environ(), "HOME="+t.TempDir()), "dbus-send", "--bus="+address,
 		"--print-reply", "--dest=org.freedesktop.DBus", "/", "org.freedesktop.DBus.GetId")
 	result.Expect(t, 1, `Failed to register`)
+}
+
+// A bus that has become another user has made the file of its nonce that user's, and removes it at its end.
+// (dbus-daemon leaves it behind, as root's.)
+func TestNonceOfABusThatIsNotRoot(t *testing.T) {
+	if os.Getuid() != 0 {
+		program.CannotTest(t, "only root can start a bus that becomes another user")
+	}
+	if testbus.UnderTest() == testbus.DBusDaemon {
+		return
+	}
+	dir, err := os.MkdirTemp("", "nonce-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	temporary, file := filepath.Join(dir, "tmp"), filepath.Join(dir, "bus.conf")
+	text := fmt.Sprintf(config, "nonce-tcp:host=127.0.0.1</listen><user>nobody</user><listen>unix:dir="+dir)
+	err = errors.Join(os.Chmod(dir, 0o755), os.Mkdir(temporary, 0), os.Chmod(temporary, os.ModeSticky|0o777), os.WriteFile(file, []byte(text), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bus := program.Start(t, append(testbus.Environ(), "HOME="+dir, "TMPDIR="+temporary),
+		testbus.Program(t, testbus.KDBus), "--config-file="+file, "--nofork", "--nosyslog", "--print-address=1")
+	nonce := bus.Await(t, `noncefile=([^,;\n]+)`)[1]
+	program.Run(t, testbus.Environ(), "setpriv", "--reuid=nobody", "--clear-groups", "cat", nonce).Expect(t, 0)
+	program.Run(t, testbus.Environ(), "setpriv", "--reuid=daemon", "--clear-groups", "cat", nonce).Expect(t, 1, "Permission denied")
+	bus.Interrupt(t)
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 }
