@@ -65,9 +65,12 @@ type replied interface {
 func example(c Cmd) Command {
 	send, recv := AttachCreds, AttachAll
 	policies := []Policy{
-		{"org.example.A", []PolicyAccess{{PolicyAccessUser, PolicyOwn, 1000}, {PolicyAccessWorld, PolicySee, 0}}},
-		{"org.example.B.*", nil},
+		{Name: "org.example.A", Access: []PolicyAccess{{PolicyAccessUser, PolicyOwn, 1000}, {PolicyAccessWorld, PolicySee, 0}}},
+		{Name: "org.example.B.*"},
 	}
+	ruled := append(policies[:2:2],
+		Policy{Name: "org.example.C", Subtree: true, Access: []PolicyAccess{{PolicyAccessWorld, PolicyTalk, 0}}},
+		Policy{Name: "org.example.D", Calls: []string{"", "member='Get'"}, Broadcasts: []string{"path='/a'"}})
 	switch c {
 	case CmdBusMake:
 		return &BusMake{
@@ -75,9 +78,9 @@ func example(c Cmd) Command {
 			AttachFlagsRecv: AttachCreds,
 		}
 	case CmdEndpointMake:
-		return &EndpointMake{Flags: MakeAccessWorld, Name: "1000-door", Policies: policies}
+		return &EndpointMake{Flags: MakeAccessWorld, Name: "1000-door", Policies: ruled}
 	case CmdEndpointUpdate:
-		return &EndpointUpdate{Policies: policies}
+		return &EndpointUpdate{Policies: ruled}
 	case CmdHello:
 		return &Hello{
 			Flags: HelloAcceptFD | HelloPolicyHolder, AttachFlagsSend: AttachAll, AttachFlagsRecv: AttachPIDs,
@@ -316,4 +319,24 @@ func TestAnyCommandIsDecodedToWhatWasEncoded(t *testing.T) {
 			t.Fatal(diff)
 		}
 	})
+}
+
+func TestTheAnswerToMakingSaysWhereItIs(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		items []byte
+		path  string
+		errno string
+	}{
+		{"path", AppendPath(nil, "/run/kdbus/0-system/0-door"), "/run/kdbus/0-system/0-door", ""},
+		{"nothing", nil, "", ""},
+		{"another item before it", AppendPath(AppendItem(nil, 1<<40, []byte{1}), "/a"), "/a", ""},
+		{"path without NUL", AppendItem(nil, ItemPath, []byte("/a")), "", "EINVAL"},
+		{"half an item", AppendPath(nil, "/a")[:12], "", "EINVAL"},
+	} {
+		path, err := DecodePath(c.items)
+		if path != c.path || errno(err) != c.errno {
+			t.Errorf("%s: %q, %v; want %q, %q", c.name, path, err, c.path, c.errno)
+		}
+	}
 }

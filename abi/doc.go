@@ -41,7 +41,8 @@
 //
 // The kernel's last version is what is followed. Beyond it, BUS_MAKE and
 // ENDPOINT_MAKE take items that the manual pages or earlier versions have (the
-// comments there say which), and MATCH_ADD takes [ItemMatchRule]. A few broken
+// comments there say which), and there are a few items of our own, beginning with
+// [ItemMatchRule]. A few broken
 // commands that the kernel did not notice are refused with EINVAL, most of them
 // as the manual pages say: PIDS of a wrong size, policy items at a HELLO that has
 // no name for them, a CONN_INFO for the empty name, and a call with cookie 0,

@@ -28,6 +28,14 @@ var (
 		}
 		return Policy{Name: name, Access: rapid.SliceOfN(accesses, 0, 3).Draw(t, "access")}
 	}), 0, 3)
+	// What only custom endpoints have.
+	endpointPolicies = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Policy {
+		p := Policy{Name: names.Draw(t, "name"), Access: rapid.SliceOfN(accesses, 0, 3).Draw(t, "access")}
+		p.Subtree = rapid.Bool().Draw(t, "subtree")
+		p.Calls = rapid.SliceOfN(texts, 0, 2).Draw(t, "calls")
+		p.Broadcasts = rapid.SliceOfN(texts, 0, 2).Draw(t, "broadcasts")
+		return p
+	}), 0, 3)
 	credentials = rapid.Custom(func(t *rapid.T) Creds {
 		return Creds{
 			ids.Draw(t, "uid"), ids.Draw(t, "euid"), ids.Draw(t, "suid"), ids.Draw(t, "fsuid"),
@@ -63,10 +71,11 @@ func drawCommand(t *rapid.T) Command {
 		}
 	case CmdEndpointMake:
 		return &EndpointMake{
-			Negotiate: n, Flags: MakeFlags(flags), Name: sysnames.Draw(t, "name"), Policies: policies.Draw(t, "policies"),
+			Negotiate: n, Flags: MakeFlags(flags), Name: sysnames.Draw(t, "name"),
+			Policies: endpointPolicies.Draw(t, "policies"),
 		}
 	case CmdEndpointUpdate:
-		return &EndpointUpdate{Negotiate: n, Policies: policies.Draw(t, "policies")}
+		return &EndpointUpdate{Negotiate: n, Policies: endpointPolicies.Draw(t, "policies")}
 	case CmdHello:
 		return drawHello(t, n)
 	case CmdUpdate:

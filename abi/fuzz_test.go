@@ -239,3 +239,18 @@ func TestDamagedBytesAreRefusedOrDecoded(t *testing.T) {
 		}
 	})
 }
+
+// FuzzPath decodes what follows the struct in the answer to making something.
+func FuzzPath(f *testing.F) {
+	f.Add(AppendPath(nil, "/run/kdbus/0-system/0-door"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path, err := DecodePath(b)
+		if err != nil {
+			checkError(t, err)
+			return
+		}
+		if again, err := DecodePath(AppendPath(nil, path)); err != nil || again != path {
+			t.Fatalf("%q became %q: %v", path, again, err)
+		}
+	})
+}

@@ -149,7 +149,7 @@ func (h *Hello) Append(dst []byte) []byte {
 	}
 	dst = h.Negotiate.append(append(dst, h.Reply.ID128[:]...))
 	if h.Name != "" {
-		dst = appendPolicies(dst, []Policy{{h.Name, h.Access}})
+		dst = appendPolicies(dst, []Policy{{Name: h.Name, Access: h.Access}})
 	}
 	if h.Description != "" {
 		dst = appendStringItem(dst, ItemConnDescription, h.Description)

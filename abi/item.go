@@ -110,7 +110,8 @@ func (it Item) check() fault {
 		}
 	case ItemMakeName, ItemConnDescription:
 		return checkSysname(it.Data)
-	case ItemName, ItemDstName, ItemTIDComm, ItemPIDComm, ItemExe, ItemCGroup, ItemSecLabel, ItemMatchRule:
+	case ItemName, ItemDstName, ItemTIDComm, ItemPIDComm, ItemExe, ItemCGroup, ItemSecLabel, ItemMatchRule,
+		ItemNameSubtree, ItemPolicyCall, ItemPolicyBroadcast, ItemPath:
 		return checkString(it.Data)
 	case ItemOwnedName:
 		if size < 8 {

@@ -68,6 +68,16 @@ const (
 	// errno (64 bits), the name of a D-Bus error, which may be empty, and a text,
 	// both terminated by a NUL.
 	ItemReason
+	// ItemNameSubtree is a well-known name as a string, in place of NAME in the policy of a
+	// custom endpoint: what follows holds for the name and all that begin with it and a dot.
+	ItemNameSubtree
+	// ItemPolicyCall and ItemPolicyBroadcast are D-Bus match rules as strings, in the policy of a
+	// custom endpoint behind the name that they are about: see [Policy].
+	ItemPolicyCall
+	ItemPolicyBroadcast
+	// ItemPath is a string in the answers to BUS_MAKE and ENDPOINT_MAKE: where what was made is in
+	// the file system of the bus.
+	ItemPath
 )
 
 // isMetadata reports whether items of this type are metadata of a sender.
@@ -94,6 +104,7 @@ var (
 	notificationItemNames = [...]string{
 		"NAME_ADD", "NAME_REMOVE", "NAME_CHANGE", "ID_ADD", "ID_REMOVE", "REPLY_TIMEOUT", "REPLY_DEAD",
 	}
+	ownItemNames = [...]string{"REASON", "NAME_SUBTREE", "POLICY_CALL", "POLICY_BROADCAST", "PATH"}
 )
 
 func (t ItemType) String() string {
@@ -108,8 +119,8 @@ func (t ItemType) String() string {
 		return notificationItemNames[t-ItemNameAdd]
 	case t == ItemMatchRule:
 		return "MATCH_RULE"
-	case t == ItemReason:
-		return "REASON"
+	case t >= ItemReason && t <= ItemPath:
+		return ownItemNames[t-ItemReason]
 	}
 	return "type 0x" + strconv.FormatUint(uint64(t), 16)
 }

@@ -222,7 +222,7 @@ func TestFieldsLieWhereTheStructsHaveThem(t *testing.T) {
 			{120, 8, 24}, {128, 8, 16}, {136, 8, 6},
 		}},
 		{"policy", (&Update{AttachFlagsSend: &flags, Policies: []Policy{
-			{"a.b", []PolicyAccess{{PolicyAccessGroup, PolicyOwn, 4}}},
+			{Name: "a.b", Access: []PolicyAccess{{PolicyAccessGroup, PolicyOwn, 4}}},
 		}}).Append(nil), []at{
 			{24, 8, 24}, {32, 8, 12}, {40, 8, 3}, {48, 8, 20}, {72, 8, 40}, {80, 8, 0x2000}, {88, 8, 2}, {96, 8, 2},
 			{104, 8, 4},

@@ -161,3 +161,23 @@ func (m *EndpointUpdate) Append(dst []byte) []byte {
 	dst = m.Negotiate.append(appendHead(dst, 0, m.Negotiate, 0))
 	return putSize(appendPolicies(dst, m.Policies), start)
 }
+
+// AppendPath appends the item PATH, which follows the struct in the answers to
+// BUS_MAKE and ENDPOINT_MAKE over a socket: dst is that struct, or empty.
+func AppendPath(dst []byte, path string) []byte { return appendStringItem(dst, ItemPath, path) }
+
+// DecodePath reads the item PATH from what follows the struct in such an answer.
+// Other items are skipped; where there is none, the path is empty.
+func DecodePath(items []byte) (string, error) {
+	path := ""
+	_, err := eachReceived("answer", 0, items, func(it Item) fault {
+		if it.Type == ItemPath {
+			path = text(it.Data)
+		}
+		return fault{}
+	})
+	if err != nil {
+		return "", err
+	}
+	return path, nil
+}

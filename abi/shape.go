@@ -37,10 +37,16 @@ var (
 		{ItemMakeName, mandatory},
 		{ItemName, repeated},
 		{ItemPolicyAccess, repeated},
+		{ItemNameSubtree, repeated},
+		{ItemPolicyCall, repeated},
+		{ItemPolicyBroadcast, repeated},
 	}}
 	endpointUpdateShape = shape{"ENDPOINT_UPDATE", sizeCmd, 0, []itemRule{
 		{ItemName, repeated},
 		{ItemPolicyAccess, repeated},
+		{ItemNameSubtree, repeated},
+		{ItemPolicyCall, repeated},
+		{ItemPolicyBroadcast, repeated},
 	}}
 	helloShape = shape{"HELLO", sizeHello,
 		uint64(HelloAcceptFD | HelloActivator | HelloPolicyHolder | HelloMonitor), []itemRule{

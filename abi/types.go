@@ -185,23 +185,43 @@ func policyAccess(d []byte) (PolicyAccess, fault) {
 
 // Policy is who may see, talk to and own a name: kdbus.policy(7). A name that
 // ends in ".*" stands for all names with one more element.
+//
+// That of a custom endpoint can say more, which kdbus.h has no words for: see
+// ItemNameSubtree, ItemPolicyCall and ItemPolicyBroadcast.
 type Policy struct {
 	Name   string
 	Access []PolicyAccess
+	// Subtree: it is about Name, which is no wildcard, and all names below it.
+	Subtree bool
+	// Calls and Broadcasts are D-Bus match rules, of which the empty one matches
+	// everything. Where there are some, everybody may see the name, send it the
+	// method calls that one of Calls matches, and receive the broadcasts of its
+	// owner that one of Broadcasts matches. They are not looked into here.
+	Calls, Broadcasts []string
 }
 
 func appendPolicies(dst []byte, policies []Policy) []byte {
 	for _, p := range policies {
-		dst = appendStringItem(dst, ItemName, p.Name)
+		name := ItemName
+		if p.Subtree {
+			name = ItemNameSubtree
+		}
+		dst = appendStringItem(dst, name, p.Name)
 		for _, a := range p.Access {
 			dst = a.append(dst)
+		}
+		for _, rule := range p.Calls {
+			dst = appendStringItem(dst, ItemPolicyCall, rule)
+		}
+		for _, rule := range p.Broadcasts {
+			dst = appendStringItem(dst, ItemPolicyBroadcast, rule)
 		}
 	}
 	return dst
 }
 
-// policyReader puts together policies from items NAME and POLICY_ACCESS, which
-// are in an order that matters.
+// policyReader puts together policies from items NAME and POLICY_ACCESS, and
+// those of ours, which are in an order that matters.
 type policyReader struct {
 	policies []Policy
 	max      int // 0: any number
@@ -209,15 +229,26 @@ type policyReader struct {
 
 func (r *policyReader) read(it Item) fault {
 	switch it.Type {
-	case ItemName:
+	case ItemName, ItemNameSubtree:
 		if r.max > 0 && len(r.policies) == r.max {
 			return fault{syscall.E2BIG, "too many names with a policy"}
 		}
 		name := text(it.Data)
-		if f := checkName(name, true); f.errno != 0 {
+		subtree := it.Type == ItemNameSubtree
+		if f := checkName(name, !subtree); f.errno != 0 {
 			return f
 		}
-		r.policies = append(r.policies, Policy{Name: name})
+		r.policies = append(r.policies, Policy{Name: name, Subtree: subtree})
+	case ItemPolicyCall, ItemPolicyBroadcast:
+		if len(r.policies) == 0 {
+			return invalid("no name before it")
+		}
+		p := &r.policies[len(r.policies)-1]
+		rules := &p.Calls
+		if it.Type == ItemPolicyBroadcast {
+			rules = &p.Broadcasts
+		}
+		*rules = append(*rules, text(it.Data))
 	case ItemPolicyAccess:
 		if len(r.policies) == 0 {
 			return invalid("no name before it")
