@@ -35,6 +35,7 @@ test: lint gcc ## vet, gofmt, staticcheck, and all tests under the race detector
 conformance: ## install Debian packages (as root) and run foreign programs and suites on the bus
 	conformance/install
 	$(GO) test -tags conformance -count=1 -p 1 -timeout 25m ./conformance/... ./bench/... .
+	$(GO) test -count=1 -run '^TestConnectsAndDisconnects$$' ./dbus1 # in full only without the race detector
 
 .PHONY: bench
 bench: kdbus ## measure kdbus, dbus-daemon and dbus-broker side by side
