@@ -1,12 +1,18 @@
 package busconfig
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Config is a configuration of a message bus. It is not changed after Parse.
 type Config struct {
 	// File is the one given to Parse, Files all that were read, in the order of their beginnings.
 	File  string
 	Files []string
+	// ReadAt is a moment before any file was read, by the clock that dates files: what has changed since
+	// is dated then or later.
+	ReadAt time.Time
 	// Type is "system", "session", another word, or "" if the configuration does not say.
 	Type string
 	// User is the name or number of the user to become after the sockets are open; "" for none.

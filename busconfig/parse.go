@@ -5,6 +5,9 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options are how to read a configuration. The zero value is the real world.
@@ -34,12 +37,22 @@ func (o Options) Parse(file string) (*Config, error) {
 		Options: &o,
 		read:    &tally{},
 		file:    file,
-		conf:    &Config{File: file, Limits: DefaultLimits()},
+		conf:    &Config{File: file, ReadAt: fileTime(), Limits: DefaultLimits()},
 	}
 	if err := p.parse(Source{File: file}); err != nil {
 		return nil, err
 	}
 	return p.finish()
+}
+
+// fileTime returns the time that a file gets which changes now. That clock stands still between its ticks, so that a
+// change after this could seem to come before time.Now.
+func fileTime() time.Time {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
+		return time.Now().Add(-time.Second) // it is finer than that
+	}
+	return time.Unix(now.Unix())
 }
 
 // finish returns what the first file and all others said.

@@ -17,11 +17,6 @@ func (d *Daemon) newActivation(rules *dbus1.Subscriptions) error {
 	if d.file == nil {
 		return nil
 	}
-	for _, dir := range d.file.ServiceDirectories {
-		if dir.Runtime {
-			d.makeRuntimeDirectory(dir.Path)
-		}
-	}
 	var err error
 	d.activation, err = activation.New(activation.Config{
 		Endpoint:   d.bus.Endpoint(),
@@ -71,14 +66,18 @@ func (d *Daemon) updateActivation(conf *busconfig.Config) {
 	}
 }
 
-// makeRuntimeDirectory makes the directory for .service files that go when the user logs out, as dbus-daemon
-// does, so that it can be watched. Who cannot have it does without.
-func (d *Daemon) makeRuntimeDirectory(path string) {
-	parent := filepath.Dir(path)
-	for _, dir := range []string{parent, path} {
-		if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
-			d.log.Warn("cannot make a directory for service files", "directory", dir, "error", err)
-			return
+// makeRuntimeDirectories makes the directory for .service files that go when the user logs out, as dbus-daemon
+// does. Who cannot have it does without.
+func (d *Daemon) makeRuntimeDirectories() {
+	for _, services := range d.file.ServiceDirectories {
+		if !services.Runtime {
+			continue
+		}
+		for _, dir := range []string{filepath.Dir(services.Path), services.Path} {
+			if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
+				d.log.Warn("cannot make a directory for service files", "directory", dir, "error", err)
+				break
+			}
 		}
 	}
 }

@@ -102,7 +102,8 @@ type Daemon struct {
 	fail     sync.Once // guards err
 	err      error     // why the first door broke; not read before done is closed
 	shutdown sync.Once
-	ending   chan struct{} // closed when Shutdown begins
+	started  chan struct{} // closed when everything has been made
+	ending   chan struct{} // closed when Shutdown begins, or nothing will start
 	done     chan struct{} // closed when nothing is left
 }
 
@@ -129,7 +130,7 @@ func start(config Config, dir string) (*Daemon, error) {
 		logWarnings(config.Log, nil, config.File)
 	}
 	d := &Daemon{log: config.Log, config: config, file: config.File, dir: dir,
-		ending: make(chan struct{}), done: make(chan struct{})}
+		started: make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{})}
 	listeners, err := config.listen()
 	if err != nil {
 		return nil, err
@@ -144,22 +145,40 @@ func start(config Config, dir string) (*Daemon, error) {
 		err = config.Listening(d.Address())
 	}
 	if err == nil {
+		d.startWatch()
 		err = d.makeBus()
 	}
 	if err != nil {
-		for _, o := range d.doors {
-			err = errors.Join(err, o.close())
-		}
-		return nil, err
+		return nil, errors.Join(err, d.abandon())
 	}
-	if d.file != nil {
-		d.watch = newWatch(d.log, d.reloadChanged)
-		d.watch.follow(d.file)
-	}
+	close(d.started)
 	for _, o := range d.doors {
 		d.serve(o)
 	}
 	return d, nil
+}
+
+// startWatch begins to notice what changes in the configuration, before services are read.
+func (d *Daemon) startWatch() {
+	if d.file == nil {
+		return
+	}
+	d.makeRuntimeDirectories()
+	d.watch = newWatch(d.log, d.reloadChanged)
+	d.watch.follow(d.file)
+}
+
+// abandon closes what a daemon has opened that does not start.
+func (d *Daemon) abandon() error {
+	close(d.ending)
+	if d.watch != nil {
+		d.watch.close()
+	}
+	var failed []error
+	for _, o := range d.doors {
+		failed = append(failed, o.close())
+	}
+	return errors.Join(failed...)
 }
 
 // withDefaults fills in what follows from the file, the environment and the machine.

@@ -43,7 +43,11 @@ func (d *Daemon) Reload() error {
 
 // reloadChanged is Reload when something has changed in a directory of the configuration.
 func (d *Daemon) reloadChanged() {
-	d.Reload() // which logs
+	select {
+	case <-d.started:
+		d.Reload() // which logs
+	case <-d.ending:
+	}
 }
 
 // reloadFor returns what the method ReloadConfig does; nil for nothing.

@@ -315,6 +315,33 @@ func (c *counter) Next() (uint32, error) {
 	return c.n - 1, nil
 }
 
+// Between reading a configuration and being able to watch it a bus opens sockets and becomes another user.
+func TestChangeBeforeTheBusCanWatchIsNoticed(t *testing.T) {
+	b := &configured{t: t, ctx: t.Context(), dir: shortDir(t)}
+	b.file = filepath.Join(b.dir, "bus.conf")
+	b.write("<includedir>bus.d</includedir>")
+	if err := os.Mkdir(filepath.Join(b.dir, "bus.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := daemon.Load(b.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "bus.d/late.conf"), []byte("<busconfig>"+own("com.example.Late")+"</busconfig>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	states := make(chan string, 16)
+	b.Daemon = start(t, daemon.Config{File: conf, Notify: func(state string) { states <- state }})
+	for state := range states {
+		if state == "READY=1" { // after a reload; what starts a bus says it the first time
+			break
+		}
+	}
+	if !b.mayOwn(b.dial(worlds[0]), "com.example.Late") {
+		t.Error("what a file says that came late is not in force")
+	}
+}
+
 // Services come and go with their files, which is announced, and nothing has to be called for it.
 func TestChangedDirectoriesAreNoticed(t *testing.T) {
 	b := startConfigured(t, "<servicedir>later/services</servicedir><includedir>bus.d</includedir>", own("com.example.Old"))

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -22,6 +24,7 @@ import (
 type watch struct {
 	inotify *fsnotify.Watcher // nil if there is none to be had
 	log     *slog.Logger
+	signs   chan struct{} // that something has changed; one is as good as many
 	ended   chan struct{} // closed when nothing is watched any more
 
 	mu sync.Mutex
@@ -31,6 +34,12 @@ type watch struct {
 	missing []string
 	closed  bool
 }
+
+// What names of files end in that matter.
+const (
+	configSuffix  = ".conf"
+	serviceSuffix = ".service"
+)
 
 const (
 	// watchQuiet is how long nothing has to happen before the configuration is read: installing a
@@ -43,20 +52,27 @@ const (
 // newWatch calls changed when something has changed in what follow was told. It is called by one
 // goroutine, and may call follow.
 func newWatch(log *slog.Logger, changed func()) *watch {
-	w := &watch{log: log, ended: make(chan struct{})}
+	w := &watch{log: log, signs: make(chan struct{}, 1), ended: make(chan struct{})}
 	var err error
 	if w.inotify, err = fsnotify.NewWatcher(); err != nil {
 		log.Warn("cannot watch the directories of the configuration; after changes, reload it", "error", err)
 		close(w.ended)
 		return w
 	}
-	signs := make(chan struct{})
-	go w.read(signs)
+	go w.read()
 	go func() {
 		defer close(w.ended)
-		settle(signs, watchQuiet, watchPatience, changed)
+		settle(w.signs, watchQuiet, watchPatience, changed)
 	}()
 	return w
+}
+
+// sign notes that something has changed.
+func (w *watch) sign() {
+	select {
+	case w.signs <- struct{}{}:
+	default:
+	}
 }
 
 // close ends the watch and waits until changed has returned if it is called.
@@ -70,7 +86,8 @@ func (w *watch) close() {
 	<-w.ended
 }
 
-// follow watches the directories of conf from now on, and no others.
+// follow watches the directories of conf from now on, and no others. If files of the configuration have changed since
+// it was read, where nobody watched until now, that is a change. Services are to be read after it.
 func (w *watch) follow(conf *busconfig.Config) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -79,13 +96,14 @@ func (w *watch) follow(conf *busconfig.Config) {
 	}
 	w.suffixes, w.missing = make(map[string]string), nil
 	for _, dir := range conf.IncludeDirectories {
-		w.suffixes[filepath.Clean(dir)] = ".conf"
+		w.suffixes[filepath.Clean(dir)] = configSuffix
 	}
 	for _, dir := range conf.ServiceDirectories {
-		w.suffixes[filepath.Clean(dir.Path)] = ".service"
+		w.suffixes[filepath.Clean(dir.Path)] = serviceSuffix
 	}
+	before := w.inotify.WatchList()
 	var watched []string
-	for dir := range w.suffixes {
+	for dir, suffix := range w.suffixes {
 		at, err := w.add(dir)
 		switch {
 		case err != nil:
@@ -95,8 +113,11 @@ func (w *watch) follow(conf *busconfig.Config) {
 			w.missing = append(w.missing, dir)
 		}
 		watched = append(watched, at)
+		if suffix == configSuffix && !slices.Contains(before, dir) && changedSince(dir, suffix, conf.ReadAt) {
+			w.sign()
+		}
 	}
-	for _, old := range w.inotify.WatchList() {
+	for _, old := range before {
 		if !slices.Contains(watched, old) {
 			w.inotify.Remove(old) // fails if it has just gone by itself
 		}
@@ -105,17 +126,41 @@ func (w *watch) follow(conf *busconfig.Config) {
 
 // add watches dir, or the closest directory above it that exists.
 func (w *watch) add(dir string) (at string, err error) {
-	for at = dir; ; at = filepath.Dir(at) {
+	below := "" // at, which was not there
+	for at = dir; ; below, at = at, filepath.Dir(at) {
 		err = w.inotify.Add(at)
-		if !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && at != filepath.Dir(at):
+		case err == nil && below != "" && exists(below): // it has come before this was watched
+			return w.add(dir)
+		default:
 			return at, err
 		}
 	}
 }
 
+// changedSince reports whether dir, or what is called so in it, has changed at a time or later. What cannot be
+// looked at has.
+func changedSince(dir, suffix string, when time.Time) bool {
+	since := func(info fs.FileInfo, err error) bool {
+		if err != nil {
+			return true
+		}
+		changed := info.Sys().(*syscall.Stat_t).Ctim
+		return !time.Unix(changed.Unix()).Before(when)
+	}
+	if since(os.Stat(dir)) {
+		return true
+	}
+	entries, err := os.ReadDir(dir)
+	return err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return strings.HasSuffix(e.Name(), suffix) && since(e.Info())
+	})
+}
+
 // read turns events into signs of change until the watch is closed.
-func (w *watch) read(signs chan<- struct{}) {
-	defer close(signs)
+func (w *watch) read() {
+	defer close(w.signs)
 	for {
 		select {
 		case event, open := <-w.inotify.Events:
@@ -123,7 +168,7 @@ func (w *watch) read(signs chan<- struct{}) {
 				return
 			}
 			if w.matters(event) {
-				signs <- struct{}{}
+				w.sign()
 			}
 		case err, open := <-w.inotify.Errors:
 			if !open {
@@ -131,7 +176,7 @@ func (w *watch) read(signs chan<- struct{}) {
 			}
 			// Events have been lost: there may have been some that matter.
 			w.log.Warn("watching the directories of the configuration", "error", err)
-			signs <- struct{}{}
+			w.sign()
 		}
 	}
 }

@@ -79,6 +79,7 @@ func TestWatchNoticesWhatMatters(t *testing.T) {
 		}
 	}
 	conf := &busconfig.Config{
+		ReadAt:             time.Now().Add(time.Hour), // nothing has changed since
 		IncludeDirectories: []string{in("conf") + "/"},
 		ServiceDirectories: []busconfig.ServiceDirectory{{Path: in("services")}, {Path: in("deep/down/services"), Runtime: true}},
 	}
@@ -128,7 +129,7 @@ func TestWatchNoticesWhatMatters(t *testing.T) {
 		}
 	}
 	// What is followed no longer does not matter.
-	w.follow(&busconfig.Config{IncludeDirectories: []string{in("other")}})
+	w.follow(&busconfig.Config{ReadAt: conf.ReadAt, IncludeDirectories: []string{in("other")}})
 	write("conf/c.conf")
 	write("other/c.conf")
 	<-changed
