@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		"overfill":      program(overfill),
 		"as-nobody":     program(asNobody),
 		"during":        program(during),
+		"takes":         program(takes),
 	})
 }
 
