@@ -19,5 +19,5 @@ func TestS6RunsTheBus(t *testing.T) {
 func TestOpenRCRunsTheBus(t *testing.T) {
 	out := inNamespaces(t, "openrc.sh")
 	expect(t, out, `Starting the message bus \(kdbus\)`, `status: started`, `^user: messagebus$`, `Reloading`, `Stopping`, `^status: 3$`,
-		`Starting`, `Stopping`, `cannot read the file /nowhere`, `failed to start`, `^failed: 1$`, `^finished$`)
+		`Starting`, `Stopping`, `^killed: 32$`, `^another: 32$`, `^the other lives$`, `Starting`, `Stopping`, `cannot read the file /nowhere`, `failed to start`, `^failed: 1$`, `^finished$`)
 }

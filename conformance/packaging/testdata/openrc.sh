@@ -20,6 +20,22 @@ $script status || echo "status: $?"
 $script start # over the socket that is left
 $script stop
 
+# One that was killed is known to be gone. Nobody suffers who has got the number of its process.
+$script start
+bus=$(cat /run/kdbus.pid)
+kill -9 "$bus"
+while [ -e "/proc/$bus/exe" ]; do sleep 0.01; done
+$script status || echo "killed: $?"
+sleep 1000 &
+echo $! >/run/kdbus.pid
+$script status || echo "another: $?"
+$script stop || echo "not stopped: $?"
+kill -0 $! && echo "the other lives"
+kill $!
+$script zap
+$script start
+$script stop
+
 # One that cannot start says why, and is not started.
 sed -i 's|--system|--config-file=/nowhere|' $script
 $script start || echo "failed: $?"
