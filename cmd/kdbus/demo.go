@@ -107,9 +107,9 @@ func (d *demo) show(ctx context.Context) error {
 		return nil
 	}
 	fmt.Fprintf(d.out, "\nThe bus stays up until Ctrl-C. In another terminal:\n\n"+
-		"  export DBUS_SESSION_BUS_ADDRESS='%s'\n  kdbus list --user\n  kdbus introspect --user %s %s\n"+
-		"  busctl --user call %s %s %s GetAll s ''\n\n",
-		d.address, localeName, localePath, localeName, localePath, propertiesInterface)
+		"  export DBUS_SESSION_BUS_ADDRESS='%s'\n  %s list --user\n  %[2]s introspect --user %s %s\n"+
+		"  busctl --user call %[3]s %[4]s %s GetAll s ''\n\n",
+		d.address, typed(), localeName, localePath, propertiesInterface)
 	for {
 		m, err := sub.Next(ctx)
 		if err != nil {
@@ -119,6 +119,18 @@ func (d *demo) show(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// typed is how to call this program from another shell: by its path, unless it is found without.
+func typed() string {
+	if _, err := exec.LookPath("kdbus"); err == nil {
+		return "kdbus"
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return self
 }
 
 // program returns a command that runs one of the two programs.
