@@ -23,6 +23,7 @@ type outgoing struct {
 	command abi.Command
 	quiet   bool
 
+	priority int64       // in the receiver's queue
 	kmsg     abi.Message // scratch of the native transport
 	bloom    []byte      // likewise
 	deadline time.Time   // of a call, after which nobody waits for the answer; zero if there is none

@@ -11,10 +11,11 @@ import (
 // Object is an object of a peer, to be called. It is a small value: making one costs nothing and
 // says nothing to the bus, so one for an object that does not exist is an error only when used.
 type Object struct {
-	conn  *Conn
-	dest  string
-	path  string
-	flags Flags
+	conn     *Conn
+	dest     string
+	path     string
+	flags    Flags
+	priority int64
 }
 
 // Object returns the object at path of the peer that has the bus name dest.
@@ -72,6 +73,7 @@ func (o Object) message(method, signature string, args []any) (*outgoing, error)
 	m := newOutgoing(wire.TypeMethodCall)
 	h := &m.header
 	h.Destination, h.Path, h.Flags = o.dest, o.path, o.flags
+	m.priority = o.priority
 	h.Interface, h.Member = splitMember(method)
 	if err := m.setBody(signature, args); err != nil {
 		m.release()
@@ -162,16 +164,17 @@ func As[T any](v Variant, dst *T) error {
 // Emit broadcasts a signal, such as "com.example.Player.Stopped", from the object at path. With
 // file descriptors among the arguments use [Conn.EmitTo]: native buses do not broadcast them.
 func (c *Conn) Emit(ctx context.Context, path ObjectPath, signal string, args ...any) error {
-	return c.emit(ctx, "", path, signal, "", args)
+	return c.emit(ctx, "", path, signal, 0, "", args)
 }
 
 // EmitTo sends a signal to one peer.
 func (c *Conn) EmitTo(ctx context.Context, dest string, path ObjectPath, signal string, args ...any) error {
-	return c.emit(ctx, dest, path, signal, "", args)
+	return c.emit(ctx, dest, path, signal, 0, "", args)
 }
 
-func (c *Conn) emit(ctx context.Context, dest string, path ObjectPath, signal, signature string, args []any) error {
+func (c *Conn) emit(ctx context.Context, dest string, path ObjectPath, signal string, priority int64, signature string, args []any) error {
 	m := newOutgoing(wire.TypeSignal)
+	m.priority = priority
 	h := &m.header
 	h.Destination, h.Path = dest, string(path)
 	h.Interface, h.Member = splitMember(signal)

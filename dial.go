@@ -32,6 +32,20 @@ type Dialer struct {
 	// DBus1 has the connection speak D-Bus 1, even if the bus can do more. KDBUS=0 in the
 	// environment does so, and kdbus=0 on the command line of the kernel.
 	DBus1 bool
+	// Impersonate, if not nil, is who the connection passes for. Only the privileged may, root and the
+	// user of the bus (EPERM), and only natively ([ErrNotNative]).
+	Impersonate *Impersonation
+}
+
+// Impersonation is whom a connection passes for, as a proxy does that acts for its own client: what
+// others are told of it, with its messages and by [Conn.PeerMetadata], is this, and what is not
+// given here is not told at all (kdbus.connection(7), "Creating connections"). What the connection may
+// do, and on whose account, remains that of the process that made it.
+type Impersonation struct {
+	Creds *abi.Creds // all eight ids; abi.IDUnset is one that is not known
+	PIDs  *abi.PIDs
+	// SecLabel is the label of a security module, such as SELinux.
+	SecLabel string
 }
 
 const (
@@ -88,17 +102,33 @@ func (d *Dialer) dialFrom(ctx context.Context, addr, variable string) (*Conn, er
 // Dial connects to the bus at addr, a D-Bus address or a list of them separated by semicolons,
 // which are tried in order. The context bounds the dialing, not the connection.
 func (d *Dialer) Dial(ctx context.Context, addr string) (*Conn, error) {
+	if d.Impersonate != nil {
+		return d.dial(ctx, addr, "no bus", func(ctx context.Context, c *Conn) error { return c.hello(ctx, d.hello()) })
+	}
+	return d.dial(ctx, addr, "no bus", nil)
+}
+
+// ErrNotNative: what was asked for is not known to D-Bus 1, and the connection does not, or would not,
+// speak the native protocol.
+var ErrNotNative = errors.New("this takes the native protocol of kdbus, and the connection speaks D-Bus 1")
+
+// joinFunc joins a bus on a connection that is native, in the way that a special kind of connection does.
+type joinFunc func(ctx context.Context, c *Conn) error
+
+// dial connects to one of the buses at addr; what failed, if it does, is said by failure. With join, the
+// connection is native or there is none.
+func (d *Dialer) dial(ctx context.Context, addr, failure string, join joinFunc) (*Conn, error) {
 	list, err := address.Parse(addr)
 	if err != nil {
 		return nil, fmt.Errorf("kdbus: %w", err)
 	}
 	var failures []error
 	for _, a := range list {
-		c, err := d.dialOne(ctx, a)
+		c, err := d.dialOne(ctx, a, join)
 		if err == nil {
 			return c, nil
 		}
-		failures = append(failures, fmt.Errorf("kdbus: no bus at %s: %w", a, err))
+		failures = append(failures, fmt.Errorf("kdbus: %s at %s: %w", failure, a, err))
 		if ctx.Err() != nil {
 			break
 		}
@@ -106,38 +136,42 @@ func (d *Dialer) Dial(ctx context.Context, addr string) (*Conn, error) {
 	return nil, errors.Join(failures...)
 }
 
-func (d *Dialer) dialOne(ctx context.Context, a address.Address) (*Conn, error) {
+func (d *Dialer) dialOne(ctx context.Context, a address.Address, join joinFunc) (*Conn, error) {
 	s, err := connectSocket(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	native, id, err := d.negotiate(ctx, s, a.GUID())
+	if err == nil && !native && join != nil {
+		err = ErrNotNative
+	}
 	if err != nil {
 		s.close()
 		return nil, err
 	}
-	var c *Conn
-	var join func() error
-	if native {
-		c = newConn(d)
-		frames := newFrames(s, func(n uint64) { c.dropped.Add(n) })
-		c.transport, c.registry = frames, &nativeBus{busObject: busObject{c.Object(busName, busPath)}}
-		join = func() error { return c.hello(ctx, frames, d) }
-	} else {
-		c = newConn(d)
-		bus := c.Object(busName, busPath)
-		c.transport, c.registry = newStream(s), busObject{bus}
-		join = func() (err error) {
-			c.name, err = Call[string](ctx, bus, busName+".Hello")
+	c := newConn(d)
+	c.serverID = id
+	bus := busObject{c.Object(busName, busPath)}
+	switch {
+	case native:
+		c.transport, c.registry = newFrames(s, c), &nativeBus{busObject: bus}
+		if join == nil {
+			join = func(ctx context.Context, c *Conn) error { return c.hello(ctx, d.hello()) }
+		}
+	default:
+		c.transport, c.registry = newStream(s), bus
+		join = func(ctx context.Context, c *Conn) (err error) {
+			if c.name, err = Call[string](ctx, bus.object, busName+".Hello"); err != nil {
+				err = fmt.Errorf("say Hello: %w", err)
+			}
 			return err
 		}
 	}
-	c.serverID = id
 	go c.read()
-	if err = join(); err != nil {
+	if err = join(ctx, c); err != nil {
 		c.fail(ErrClosed)
 		<-c.ended
-		return nil, fmt.Errorf("say Hello: %w", err)
+		return nil, err
 	}
 	return c, nil
 }

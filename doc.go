@@ -38,8 +38,23 @@
 //   - bodies of 128 KiB and more are in a sealed memfd, which nobody copies on the way;
 //   - [Conn.Dropped]: the bus says how many signals it had no room for;
 //   - a call that nobody waits for any more is cancelled, so that the bus forgets it;
+//   - priorities: [Object.WithPriority], [Conn.EmitPriority], [Subscription.Receive];
+//   - [Conn.List] and [Conn.BusInfo], which tell more of names, connections and the bus;
 //   - a broadcast cannot carry file descriptors, and a connection has at most 256 subscriptions
 //     ([ErrLimitsExceeded]).
+//
+// Root, and the user whose bus it is, can connect as more than an ordinary peer: as an [Activator], to which messages
+// come while nobody owns its name; as a [PolicyHolder], which keeps a [NamePolicy] in force; as a monitor
+// that nobody sees ([DialMonitor]); and on behalf of somebody else ([Dialer.Impersonate]). What takes
+// a native connection is [ErrNotNative] without one.
+//
+// # Priorities
+//
+// kdbus lets a receiver choose which message it takes next. This bus sends messages on as soon as there is room
+// for them in the receiver's socket, those that wait for room in the order of their priorities, the lowest
+// number first. What has arrived waits in this package: calls of exported objects are handled in that order too,
+// and [Subscription.Receive] has the flags of RECV, to look at the next message without taking it, to throw it away, and
+// to go by priority. There is no USE_PRIORITY for answers: whoever waits for one gets it at once.
 //
 // # Ownership
 //

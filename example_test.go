@@ -7,6 +7,7 @@ import (
 	"log"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/kdbus-go/kdbus"
@@ -148,4 +149,88 @@ func ExampleMessage_Metadata() {
 	guard := conn.Object(service.Name(), "/com/example/Guard")
 	fmt.Println(kdbus.Call[bool](ctx, guard, "com.example.Guard.MayEnter"))
 	// Output: true <nil>
+}
+
+// A service that is started when somebody calls it: until then, an activator keeps its messages.
+func ExampleDialActivator() {
+	ctx := context.Background()
+	activator, err := kdbus.DialActivator(ctx, exampleBus(), "com.example.Lazy")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer activator.Close()
+
+	client, err := kdbus.Dial(ctx, exampleBus())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Object("com.example.Lazy", "/").Send(ctx, "com.example.Lazy.Work", "do it"); err != nil {
+		log.Fatal(err)
+	}
+
+	<-activator.Waiting() // something has come: start the service
+	service, err := kdbus.Dial(ctx, exampleBus())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer service.Close()
+	done := make(chan string)
+	if err := service.Export("/", "com.example.Lazy", lazy{done}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := service.RequestName(ctx, "com.example.Lazy", 0); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-done)
+	// Output: do it
+}
+
+type lazy struct{ done chan string }
+
+func (l lazy) Work(what string) error {
+	l.done <- what
+	return nil
+}
+
+// A name that one user may own and everybody may talk to, for as long as the policy holder lasts.
+func ExampleDialPolicyHolder() {
+	ctx := context.Background()
+	holder, err := kdbus.DialPolicyHolder(ctx, exampleBus(), kdbus.NamePolicy{
+		Name: "com.example.Guarded",
+		Access: []kdbus.Access{
+			{Kind: kdbus.AccessUser, ID: 1000, Level: kdbus.AccessOwn},
+			{Kind: kdbus.AccessWorld, Level: kdbus.AccessTalk},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer holder.Close()
+	_, err = kdbus.DialPolicyHolder(ctx, exampleBus(), kdbus.NamePolicy{Name: "com.example.Guarded"})
+	fmt.Println(errors.Is(err, syscall.EEXIST))
+	// Output: true
+}
+
+// Urgent messages first.
+func ExampleSubscription_Receive() {
+	ctx := context.Background()
+	conn, err := kdbus.Dial(ctx, exampleBus())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	signals, err := conn.Subscribe(ctx, kdbus.Match{Interface: "com.example.Alarm"}, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := conn.EmitPriority(ctx, "", "/", "com.example.Alarm.Fire", -10, "kitchen"); err != nil {
+		log.Fatal(err)
+	}
+	m, err := signals.Receive(ctx, abi.RecvUsePriority, -1) // nothing less urgent than -1
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Member(), m.Priority())
+	// Output: Fire -10
 }

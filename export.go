@@ -122,7 +122,7 @@ func (c *Conn) ExportManager(path ObjectPath) error {
 // connection fails, and nobody needs to be.
 func (c *Conn) announce(path, signal, signature string, what func() any) {
 	for _, manager := range c.objects.managersAbove(path) {
-		_ = c.emit(c.ctx, "", ObjectPath(manager), managerInterface+"."+signal, signature, []any{ObjectPath(path), what()})
+		_ = c.emit(c.ctx, "", ObjectPath(manager), managerInterface+"."+signal, 0, signature, []any{ObjectPath(path), what()})
 	}
 }
 

@@ -30,7 +30,7 @@ type frames struct {
 	names   map[uint64]string        // unique names of senders seen lately
 	kmsg    abi.Message              // scratch
 	more    []*Message               // made of the last frame, which gave several
-	dropped func(n uint64)           // told how many messages the bus has dropped
+	conn    *Conn                    // whose it is: it counts what was dropped
 	blooms  sync.Pool                // of *abi.Bloom
 	signals signalBlooms
 }
@@ -42,9 +42,9 @@ type identity struct {
 	bloom abi.BloomParameter
 }
 
-func newFrames(s *socket, dropped func(uint64)) *frames {
+func newFrames(s *socket, c *Conn) *frames {
 	return &frames{socket: s, writer: writer{socket: s}, inbox: newInbox(s, abi.FrameHeaderSize, frameSize),
-		names: make(map[uint64]string), dropped: dropped}
+		names: make(map[uint64]string), conn: c}
 }
 
 // maxFrame is the largest frame that is accepted: a D-Bus message that is not in a memfd, with its
@@ -110,7 +110,9 @@ func (t *frames) read(frame []byte, owned bool) (*Message, error) {
 		closeFDs(fds)
 		return t.answer(&h, body)
 	case h.Tag > 0:
-		t.dropped(h.Tag)
+		t.conn.dropped.Add(h.Tag)
+	case len(body) == 0 && t.conn.held != nil:
+		t.conn.held()
 	}
 	if len(body) == 0 {
 		closeFDs(fds)

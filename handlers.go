@@ -13,9 +13,12 @@ import (
 // handlers runs the methods of exported objects, in a few goroutines that are started when
 // there is work for them and then stay. The goroutine that receives leaves calls in a queue, and
 // never waits.
+//
+// As soon as a call has a priority, and until none waits, calls wait in ranked, and in the queue there is
+// a nil for each of them.
 type handlers struct {
 	conn    *Conn
-	queue   chan *Message
+	queue   chan *Message // which only add puts something into
 	max     int
 	stopped atomic.Bool
 	workers sync.WaitGroup
@@ -24,6 +27,7 @@ type handlers struct {
 	running int
 	free    int // workers with nothing to do, and nothing in the queue meant for them
 	backlog int // calls in the queue for which there was no worker
+	ranked  ranked
 }
 
 func (h *handlers) init(c *Conn, d *Dialer) {
@@ -46,12 +50,15 @@ func (h *handlers) add(m *Message) {
 		m.discard() // its caller is told by the bus, at the latest when the connection ends
 		return
 	}
-	select {
-	case h.queue <- m:
-	default:
+	if len(h.queue) == cap(h.queue) {
 		h.refuse(m)
 		return
 	}
+	if m.priority != 0 || h.ranked.Len() > 0 {
+		h.rank(m)
+		m = nil
+	}
+	h.queue <- m
 	switch {
 	case h.free > 0:
 		h.free--
@@ -61,6 +68,39 @@ func (h *handlers) add(m *Message) {
 	default:
 		h.backlog++
 	}
+}
+
+// rank puts m among the calls that wait by priority, with those in the queue. h.mu is held.
+func (h *handlers) rank(m *Message) {
+	if h.ranked.Len() == 0 {
+		for queued := h.queued(); queued != nil; queued = h.queued() {
+			h.ranked.add(queued)
+		}
+		for range h.ranked.Len() {
+			h.queue <- nil
+		}
+	}
+	h.ranked.add(m)
+}
+
+// queued returns the first call in the queue, or nil if there is none.
+func (h *handlers) queued() *Message {
+	select {
+	case m := <-h.queue:
+		return m
+	default:
+		return nil
+	}
+}
+
+// next returns the call to be handled when m has come out of the queue.
+func (h *handlers) next(m *Message) *Message {
+	if m != nil {
+		return m
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ranked.take()
 }
 
 // refuse answers a call that nobody will handle. The goroutine that receives must not wait for
@@ -74,6 +114,7 @@ func (h *handlers) refuse(m *Message) {
 // work handles calls until there will be no more.
 func (h *handlers) work() {
 	for m := range h.queue {
+		m = h.next(m)
 		if h.stopped.Load() {
 			m.discard()
 			continue

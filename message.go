@@ -232,11 +232,15 @@ func duplicate(f *os.File) (fd int, err error) {
 
 // discard closes the files of a message that nobody gets, and recycles it.
 func (m *Message) discard() {
+	m.closeFiles()
+	m.files = nil
+	m.recycle()
+}
+
+func (m *Message) closeFiles() {
 	for _, f := range m.files {
 		f.Close()
 	}
-	m.files = nil
-	m.recycle()
 }
 
 // maxRecycled is the size of the largest message whose memory is used again.

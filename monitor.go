@@ -11,7 +11,7 @@ import (
 //
 // A monitor can only listen. It loses its names and its unique name; all that sends fails with
 // [ErrMonitor], calls that wait for an answer do at once, and other subscriptions receive
-// nothing more. Queue is as for [Conn.Subscribe].
+// nothing more. Queue is as for [Conn.Subscribe]. [DialMonitor] makes a monitor from the beginning.
 func (c *Conn) Monitor(ctx context.Context, queue int, matches ...Match) (*Subscription, error) {
 	rules := make([]string, 0, len(matches))
 	for _, m := range matches {
@@ -22,18 +22,22 @@ func (c *Conn) Monitor(ctx context.Context, queue int, matches ...Match) (*Subsc
 	}
 	s := newSubscription(c, Match{}, queue)
 	err := c.registry.becomeMonitor(ctx, rules, func(err error) {
-		if err != nil {
-			return
+		if err == nil {
+			c.becomeMonitor(s)
 		}
-		c.subs.monitor.Store(s)
-		c.transport.stop(ErrMonitor)
-		c.names.end()
-		c.refuse(ErrMonitor)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("kdbus: monitor: %w", err)
 	}
 	return s, nil
+}
+
+// becomeMonitor has all that comes from now on go to s. It is called by the goroutine that receives.
+func (c *Conn) becomeMonitor(s *Subscription) {
+	c.subs.monitor.Store(s)
+	c.transport.stop(ErrMonitor)
+	c.names.end()
+	c.refuse(ErrMonitor)
 }
 
 // monitored gives a message to the monitor, if the connection is one. What the bus tells the

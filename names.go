@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -56,6 +57,7 @@ type Name struct {
 	mu     sync.Mutex
 	owned  bool
 	ended  bool
+	asked  abi.NameFlags // of the last request: AllowReplacement, Queue, and what it has got
 	events chan NameEvent
 }
 
@@ -69,6 +71,24 @@ func (n *Name) Owned() bool {
 	return n.owned
 }
 
+// Flags returns how the connection has the name, as kdbus.name(7) puts it: abi.NamePrimary if it owns the
+// name now, abi.NameInQueue if it waits for it; abi.NameAllowReplacement and abi.NameQueue as asked for
+// last; and abi.NameAcquired if that request has got it the name, or the place in the queue, and it did not
+// have that before. It is 0 when the name is lost for good.
+func (n *Name) Flags() abi.NameFlags {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.ended:
+		return 0
+	case n.owned:
+		return n.asked | abi.NamePrimary
+	case n.asked&abi.NameQueue == 0:
+		return 0
+	}
+	return n.asked | abi.NameInQueue
+}
+
 // Events returns the channel of what happens to the name, beginning with NameAcquired when it
 // was acquired first. Of a program that does not read them, the oldest are thrown away: the
 // last one always tells how things are. It is closed when the name is released or the
@@ -77,6 +97,23 @@ func (n *Name) Events() <-chan NameEvent { return n.events }
 
 // Release gives the name up, or leaves its queue.
 func (n *Name) Release(ctx context.Context) error { return n.conn.ReleaseName(ctx, n.name) }
+
+// granted notes what a request has got.
+func (n *Name) granted(flags NameFlags, got abi.NameFlags) {
+	asked := got & abi.NameAcquired
+	if flags&AllowReplacement != 0 {
+		asked |= abi.NameAllowReplacement
+	}
+	if flags&DoNotQueue == 0 {
+		asked |= abi.NameQueue
+	}
+	n.mu.Lock()
+	n.asked = asked
+	n.mu.Unlock()
+	if got&abi.NamePrimary != 0 {
+		n.set(true)
+	}
+}
 
 // set notes whether the name is owned, which makes an event if it is new.
 func (n *Name) set(owned bool) {
@@ -172,14 +209,6 @@ func (o *ownedNames) end() {
 	clear(o.byName)
 }
 
-// Answers to RequestName.
-const (
-	nameIsPrimary = 1 + iota
-	nameIsQueued
-	nameExists
-	nameIsOurs
-)
-
 // RequestName requests a well-known name. Without [DoNotQueue] the connection waits in the
 // name's queue if it cannot have it at once: [Name.Owned] tells, [Name.Events] tells of changes.
 // With it, a name that cannot be had is an error that wraps [ErrNameTaken].
@@ -191,13 +220,19 @@ func (c *Conn) RequestName(ctx context.Context, name string, flags NameFlags) (*
 		return nil, fmt.Errorf("kdbus: request %q: %w", name, err)
 	}
 	n, isNew := c.names.add(c, name)
-	var result uint32
-	err := c.registry.requestName(ctx, name, flags, func(answer uint32, err error) {
-		if result = answer; err == nil && (answer == nameIsPrimary || answer == nameIsOurs) {
-			n.set(true)
+	err := c.registry.requestName(ctx, name, flags, func(got abi.NameFlags, err error) {
+		if err != nil {
+			return
 		}
+		if isNew {
+			got |= abi.NameAcquired // on D-Bus 1, the bus says so of owners only
+		}
+		n.granted(flags, got)
 	})
 	switch {
+	case errors.Is(err, ErrNameTaken):
+		c.names.remove(name)
+		return nil, fmt.Errorf("kdbus: request %s: %w", name, err)
 	case err != nil:
 		if isNew {
 			c.names.remove(name)
@@ -206,9 +241,6 @@ func (c *Conn) RequestName(ctx context.Context, name string, flags NameFlags) (*
 			c.registry.abandonName(name)
 		}
 		return nil, fmt.Errorf("kdbus: request %s: %w", name, err)
-	case result == nameExists:
-		c.names.remove(name)
-		return nil, fmt.Errorf("kdbus: request %s: %w", name, ErrNameTaken)
 	}
 	return n, nil
 }
@@ -233,18 +265,38 @@ func (c *Conn) NameOwner(ctx context.Context, name string) (owner string, err er
 }
 
 // ListNames returns all names on the bus that have an owner, unique names included, sorted.
-func (c *Conn) ListNames(ctx context.Context) ([]string, error) { return c.list(ctx, false) }
+func (c *Conn) ListNames(ctx context.Context) ([]string, error) { return c.sortedNames(ctx, false) }
 
 // ListActivatableNames returns the names that the bus can start a service for, sorted.
-func (c *Conn) ListActivatableNames(ctx context.Context) ([]string, error) { return c.list(ctx, true) }
+func (c *Conn) ListActivatableNames(ctx context.Context) ([]string, error) {
+	return c.sortedNames(ctx, true)
+}
 
-func (c *Conn) list(ctx context.Context, activatable bool) ([]string, error) {
+func (c *Conn) sortedNames(ctx context.Context, activatable bool) ([]string, error) {
 	names, err := c.registry.listNames(ctx, activatable)
 	if err != nil {
 		return nil, fmt.Errorf("kdbus: list names: %w", err)
 	}
 	slices.SortFunc(names, strings.Compare)
 	return names, nil
+}
+
+// List returns connections and names of a native bus, sorted by the ids of connections, as far as this
+// connection may see them: what LIST does in kdbus.name(7). With abi.ListUnique there is an entry for
+// every connection of which no name is listed; with abi.ListNames one for each name that is owned, with
+// abi.ListActivators for each that an activator stands in for, with abi.ListQueued for each that a connection waits
+// for. The unique name of a connection is ":1." and its id. On D-Bus 1 the error is [ErrNotNative].
+func (c *Conn) List(ctx context.Context, flags abi.ListFlags) ([]abi.ListEntry, error) {
+	bus, native := c.registry.(*nativeBus)
+	err := ErrNotNative
+	var entries []abi.ListEntry
+	if native {
+		entries, err = bus.entries(ctx, flags)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kdbus: list: %w", err)
+	}
+	return entries, nil
 }
 
 // WaitForName waits until a name has an owner, and returns the owner's unique name. It does not

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/kdbustest"
 )
 
 func TestNamesAreQueuedForAndEventsTell(t *testing.T) {
@@ -104,4 +107,73 @@ func TestWaitForNameReturnsTheOwner(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+func TestFlagsOfANameAreThoseOfNAMEACQUIRE(t *testing.T) {
+	onEachBus(t, func(t *testing.T, address string) {
+		ctx := testContext(t)
+		a, b := dial(t, address), dial(t, address)
+		const name = "com.example.Flags"
+		for i, step := range []struct {
+			who   *kdbus.Conn
+			flags kdbus.NameFlags
+			want  abi.NameFlags
+			taken bool
+		}{
+			{a, kdbus.AllowReplacement, abi.NamePrimary | abi.NameAcquired | abi.NameAllowReplacement | abi.NameQueue, false},
+			{a, kdbus.AllowReplacement, abi.NamePrimary | abi.NameAllowReplacement | abi.NameQueue, false},
+			{b, kdbus.DoNotQueue, 0, true},
+			{b, 0, abi.NameInQueue | abi.NameAcquired | abi.NameQueue, false},
+			{b, 0, abi.NameInQueue | abi.NameQueue, false},
+			{b, kdbus.DoNotQueue, 0, true},
+			{b, kdbus.ReplaceExisting | kdbus.DoNotQueue, abi.NamePrimary | abi.NameAcquired, false},
+			{a, kdbus.ReplaceExisting | kdbus.DoNotQueue, 0, true},
+		} {
+			n, err := step.who.RequestName(ctx, name, step.flags)
+			switch {
+			case step.taken:
+				if !errors.Is(err, kdbus.ErrNameTaken) || step.who.Native() != errors.Is(err, syscall.EEXIST) {
+					t.Errorf("step %d: %v", i, err)
+				}
+			case err != nil:
+				t.Fatal(err)
+			case n.Flags() != step.want:
+				t.Errorf("step %d: %v, want %v", i, n.Flags(), step.want)
+			}
+		}
+	})
+}
+
+func TestListHasFourKinds(t *testing.T) {
+	address := kdbustest.Start(t).Address()
+	ctx := testContext(t)
+	defer must(kdbus.DialActivator(ctx, address, activatedName))(t).Close()
+	a, b := dial(t, address), dial(t, address)
+	must(a.RequestName(ctx, "com.example.Owned", kdbus.AllowReplacement))(t)
+	must(b.RequestName(ctx, "com.example.Owned", 0))(t)
+	c := dial(t, address)
+	for _, test := range []struct {
+		flags abi.ListFlags
+		want  []string
+	}{
+		{abi.ListUnique, []string{"", "", "", ""}},
+		{abi.ListNames, []string{"com.example.Owned ALLOW_REPLACEMENT|QUEUE|PRIMARY"}},
+		{abi.ListActivators, []string{activatedName + " ACTIVATOR|PRIMARY"}},
+		{abi.ListQueued, []string{"com.example.Owned QUEUE|IN_QUEUE"}},
+		{abi.ListUnique | abi.ListNames | abi.ListQueued | abi.ListActivators, []string{activatedName + " ACTIVATOR|PRIMARY",
+			"com.example.Owned ALLOW_REPLACEMENT|QUEUE|PRIMARY", "com.example.Owned QUEUE|IN_QUEUE", ""}},
+		{0, nil},
+	} {
+		var got []string
+		for _, e := range must(c.List(ctx, test.flags))(t) {
+			line := ""
+			if e.Name.Name != "" {
+				line = e.Name.Name + " " + e.Name.Flags.String()
+			}
+			got = append(got, line)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%v: %q, want %q", test.flags, got, test.want)
+		}
+	}
 }

@@ -31,8 +31,8 @@ const poolSize = 1 << 30
 // self is who we are, after HELLO.
 func (b *nativeBus) self() *identity { return b.object.conn.transport.(*frames).self.Load() }
 
-// hello joins the bus.
-func (c *Conn) hello(ctx context.Context, t *frames, d *Dialer) error {
+// hello returns the HELLO of an ordinary connection.
+func (d *Dialer) hello() *abi.Hello {
 	h := &abi.Hello{
 		Flags:           abi.HelloAcceptFD,
 		AttachFlagsSend: abi.AttachAny,
@@ -40,6 +40,18 @@ func (c *Conn) hello(ctx context.Context, t *frames, d *Dialer) error {
 		PoolSize:        poolSize,
 		Description:     d.description(),
 	}
+	if as := d.Impersonate; as != nil {
+		h.Creds, h.PIDs, h.SecLabel = as.Creds, as.PIDs, as.SecLabel
+	}
+	return h
+}
+
+// hello joins the bus.
+func (c *Conn) hello(ctx context.Context, h *abi.Hello) error { return c.helloThen(ctx, h, nil) }
+
+// helloThen is hello that calls joined, if not nil, before anything else that the bus sends is looked at.
+func (c *Conn) helloThen(ctx context.Context, h *abi.Hello, joined func()) error {
+	t := c.transport.(*frames)
 	err := c.do(ctx, h, func(body []byte, err error) error {
 		if err != nil {
 			return err
@@ -58,12 +70,16 @@ func (c *Conn) hello(ctx context.Context, t *frames, d *Dialer) error {
 			}
 		}
 		t.self.Store(self)
+		c.name = self.name
+		if joined != nil {
+			joined()
+		}
 		return nil
 	})
-	if err == nil {
-		c.name = t.self.Load().name
+	if err != nil && (t.self.Load() == nil || !errors.Is(err, ErrMonitor)) {
+		return fmt.Errorf("say Hello: %w", err)
 	}
-	return err
+	return nil
 }
 
 // do runs a command. The hook, if not nil, is called with what the bus has answered, by the
@@ -113,7 +129,7 @@ func infosOf(cmd abi.Command, answer []byte, where func() (offset, size uint64))
 	return answer[offset:][:size:size], nil
 }
 
-func (b *nativeBus) requestName(ctx context.Context, name string, flags NameFlags, hook func(uint32, error)) error {
+func (b *nativeBus) requestName(ctx context.Context, name string, flags NameFlags, hook func(abi.NameFlags, error)) error {
 	if err := b.watchNames(ctx); err != nil {
 		return err
 	}
@@ -131,32 +147,24 @@ func (b *nativeBus) requestName(ctx context.Context, name string, flags NameFlag
 		}
 	}
 	return b.object.conn.do(ctx, cmd, func(answer []byte, err error) error {
-		result := uint32(0)
+		got := new(abi.NameAcquire)
 		if errors.Is(err, syscall.EEXIST) {
-			result, err = nameExists, nil
+			err = errNameExists
 		} else if err == nil {
-			got := new(abi.NameAcquire)
-			if _, err = infosOf(got, answer, nothing); err == nil {
-				result = nameResult(got.ReturnFlags)
-			}
+			_, err = infosOf(got, answer, nothing)
 		}
-		hook(result, err)
+		if err == nil && got.ReturnFlags&(abi.NamePrimary|abi.NameInQueue) == 0 {
+			err = errNameExists // it has ceased to wait
+		}
+		hook(got.ReturnFlags, err)
 		return err
 	})
 }
 
-func nothing() (offset, size uint64) { return 0, 0 }
+// errNameExists is what a native bus says of a name that another connection owns.
+var errNameExists = fmt.Errorf("%w (%w)", ErrNameTaken, syscall.EEXIST)
 
-// nameResult returns what D-Bus would have answered to RequestName.
-func nameResult(flags abi.NameFlags) uint32 {
-	switch {
-	case flags&abi.NamePrimary == 0:
-		return nameIsQueued
-	case flags&abi.NameAcquired == 0:
-		return nameIsOurs
-	}
-	return nameIsPrimary
-}
+func nothing() (offset, size uint64) { return 0, 0 }
 
 // watchNames has the bus tell when the connection gets names and loses them, as D-Bus does unasked.
 func (b *nativeBus) watchNames(ctx context.Context) error {
@@ -253,8 +261,27 @@ func (b *nativeBus) listNames(ctx context.Context, activatable bool) (names []st
 	if activatable {
 		return b.busObject.listNames(ctx, true)
 	}
-	cmd := &abi.List{Flags: abi.ListUnique | abi.ListNames}
-	err = b.object.conn.do(ctx, cmd, func(answer []byte, err error) error {
+	entries, err := b.entries(ctx, abi.ListUnique|abi.ListNames)
+	if err != nil {
+		return nil, err
+	}
+	names = append(names, busName)
+	for _, entry := range entries {
+		if entry.Flags&abi.HelloActivator != 0 {
+			continue
+		}
+		names = append(names, uniqueName(entry.ID))
+		if entry.Name.Name != "" {
+			names = append(names, entry.Name.Name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// entries runs a LIST.
+func (b *nativeBus) entries(ctx context.Context, flags abi.ListFlags) (entries []abi.ListEntry, err error) {
+	err = b.object.conn.do(ctx, &abi.List{Flags: flags}, func(answer []byte, err error) error {
 		if err != nil {
 			return err
 		}
@@ -263,23 +290,15 @@ func (b *nativeBus) listNames(ctx context.Context, activatable bool) (names []st
 		if err != nil {
 			return err
 		}
-		names = append(names, busName)
 		for entry, err := range abi.ListEntries(infos) {
 			if err != nil {
 				return err
 			}
-			if entry.Flags&abi.HelloActivator != 0 {
-				continue
-			}
-			names = append(names, uniqueName(entry.ID))
-			if entry.Name.Name != "" {
-				names = append(names, entry.Name.Name)
-			}
+			entries = append(entries, entry)
 		}
 		return nil
 	})
-	slices.Sort(names)
-	return slices.Compact(names), err
+	return entries, err
 }
 
 func (b *nativeBus) addMatch(ctx context.Context, rule string) error {

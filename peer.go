@@ -30,18 +30,23 @@ func (b *nativeBus) peerMetadata(ctx context.Context, name string, kinds abi.Att
 	if name == busName {
 		cmd = &abi.BusCreatorInfo{AttachFlags: kinds} // which is answered likewise
 	}
-	var info abi.Info
-	err := b.object.conn.do(ctx, cmd, func(answer []byte, err error) error {
+	info, err := b.info(ctx, cmd)
+	if err != nil {
+		return nil, err
+	}
+	return &info.Metadata, nil
+}
+
+// info runs a command that is answered by an Info.
+func (b *nativeBus) info(ctx context.Context, cmd abi.Command) (info abi.Info, err error) {
+	err = b.object.conn.do(ctx, cmd, func(answer []byte, err error) error {
 		if err != nil {
 			return notStarted(err)
 		}
 		info, err = infoOf(answer)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &info.Metadata, nil
+	return info, err
 }
 
 func (b busObject) peerMetadata(ctx context.Context, name string, kinds abi.AttachFlags) (*abi.Metadata, error) {
@@ -71,4 +76,21 @@ func (b busObject) peerMetadata(ctx context.Context, name string, kinds abi.Atta
 		m.Has |= abi.AttachSecLabel
 	}
 	return m, nil
+}
+
+// BusInfo returns what a native bus tells of itself and of who made it: its name, such as "1000-user"; in Flags,
+// as [abi.MakeFlags], who may connect; and of the kinds of metadata asked for, those that are known of the process
+// that made it, at that time (kdbus.connection(7), "Retrieving information about a connection's bus creator").
+// On D-Bus 1 the error is [ErrNotNative].
+func (c *Conn) BusInfo(ctx context.Context, kinds abi.AttachFlags) (*abi.Info, error) {
+	bus, native := c.registry.(*nativeBus)
+	err := ErrNotNative
+	info := new(abi.Info)
+	if native {
+		*info, err = bus.info(ctx, &abi.BusCreatorInfo{AttachFlags: kinds})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kdbus: info of the bus: %w", err)
+	}
+	return info, nil
 }

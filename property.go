@@ -151,7 +151,7 @@ func (p *place) announce(value any) error {
 	default:
 		return nil
 	}
-	return p.conn.emit(p.conn.ctx, "", ObjectPath(p.path), propertiesInterface+".PropertiesChanged", "sa{sv}as",
+	return p.conn.emit(p.conn.ctx, "", ObjectPath(p.path), propertiesInterface+".PropertiesChanged", 0, "sa{sv}as",
 		[]any{p.iface, changed, invalidated})
 }
 

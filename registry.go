@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
@@ -35,8 +36,34 @@ func call[T any](ctx context.Context, b busObject, method string, hook func(T, e
 	return err
 }
 
-func (b busObject) requestName(ctx context.Context, name string, flags NameFlags, hook func(uint32, error)) error {
-	return call(ctx, b, "RequestName", hook, name, uint32(flags))
+// Answers to RequestName.
+const (
+	nameIsPrimary = 1 + iota
+	nameIsQueued
+	nameExists
+	nameIsOurs
+)
+
+func (b busObject) requestName(ctx context.Context, name string, flags NameFlags, hook func(abi.NameFlags, error)) error {
+	taken := false
+	err := call(ctx, b, "RequestName", func(answer uint32, err error) {
+		var got abi.NameFlags
+		switch answer {
+		case nameIsPrimary:
+			got = abi.NamePrimary | abi.NameAcquired
+		case nameIsQueued:
+			got = abi.NameInQueue
+		case nameIsOurs:
+			got = abi.NamePrimary
+		case nameExists:
+			taken, err = true, ErrNameTaken
+		}
+		hook(got, err)
+	}, name, uint32(flags))
+	if err == nil && taken {
+		err = ErrNameTaken
+	}
+	return err
 }
 
 func (b busObject) releaseName(ctx context.Context, name string) error {

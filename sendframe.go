@@ -109,7 +109,7 @@ func appendBrief(dst []byte, m *outgoing, body []byte) []byte {
 // envelope fills in what the bus looks at, with one piece of payload.
 func (t *frames) envelope(m *outgoing, files int) error {
 	h, k := &m.header, &m.kmsg
-	k.PayloadType, k.Cookie = abi.PayloadDBus, uint64(h.Serial)
+	k.PayloadType, k.Cookie, k.Priority = abi.PayloadDBus, uint64(h.Serial), m.priority
 	k.Payload = append(k.Payload[:0], abi.Payload{})
 	for i := range files {
 		k.FDs = append(k.FDs, int32(i))

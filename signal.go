@@ -36,7 +36,7 @@ func (s *Signal[T]) Emit(value T) error {
 		args = []any{value}
 	}
 	for _, p := range places {
-		if err := p.conn.emit(p.conn.ctx, "", p.path, p.iface+"."+p.name, p.signature, args); err != nil {
+		if err := p.conn.emit(p.conn.ctx, "", p.path, p.iface+"."+p.name, 0, p.signature, args); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // one gets the other.
 func TestFiltersOfSignalsAreThoseOfTheBus(t *testing.T) {
 	for _, p := range []abi.BloomParameter{abi.DefaultBloom, {Size: 8, NHash: 1}, {Size: 4096, NHash: 30}} {
-		frames := newFrames(nil, func(uint64) {})
+		frames := newFrames(nil, new(Conn))
 		frames.self.Store(&identity{id: 1, name: ":1.1", bloom: p})
 		want := native.BloomOf(bus.BloomParameter{Size: p.Size, Hashes: p.NHash})
 		long := string(bytes.Repeat([]byte("a.b/"), 50_000))

@@ -23,10 +23,12 @@ type Subscription struct {
 	dropped atomic.Uint64
 	before  uint64 // what the bus had dropped when it began
 
-	mu     sync.Mutex
-	queue  chan *Message
-	closed bool
-	err    error
+	mu      sync.Mutex
+	queue   chan *Message
+	waiting []*Message    // older than those in queue: what Receive has looked at and left
+	more    chan struct{} // closed when waiting grows; nil if nobody waits for that
+	closed  bool
+	err     error
 }
 
 // Subscribe asks for the messages that match, signals if it names no type, beginning now. Up to
@@ -70,22 +72,13 @@ func newSubscription(c *Conn, match Match, queue int) *Subscription {
 }
 
 // Messages returns the channel of messages. It is closed when the subscription is, and when the
-// connection ends; see [Subscription.Err].
+// connection ends; see [Subscription.Err]. What [Subscription.Receive] has looked at and left does not
+// come here any more.
 func (s *Subscription) Messages() <-chan *Message { return s.queue }
 
 // Next returns the next message, waiting for it. After the last one the error is that of
 // [Subscription.Err].
-func (s *Subscription) Next(ctx context.Context) (*Message, error) {
-	select {
-	case m, ok := <-s.queue:
-		if !ok {
-			return nil, s.Err()
-		}
-		return m, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
+func (s *Subscription) Next(ctx context.Context) (*Message, error) { return s.receive(ctx, 0, 0) }
 
 // Dropped returns how many messages may have been lost so far: those that were dropped because the
 // queue was full, and those that the bus has dropped since the subscription was made, each of
@@ -132,17 +125,14 @@ func (s *Subscription) finish(err error) (first bool) {
 func (s *Subscription) put(m *Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.closed && len(s.waiting)+len(s.queue) < cap(s.queue) {
+		s.queue <- m // only this adds to it
+		return
+	}
 	if !s.closed {
-		select {
-		case s.queue <- m:
-			return
-		default:
-			s.dropped.Add(1)
-		}
+		s.dropped.Add(1)
 	}
-	for _, f := range m.files {
-		f.Close()
-	}
+	m.closeFiles()
 }
 
 // subscriptions are those of one connection.

@@ -40,7 +40,9 @@ type transport interface {
 type registry interface {
 	// requestName and the others that take a hook call it with the answer, on the goroutine
 	// that receives, before any later message is looked at.
-	requestName(ctx context.Context, name string, flags NameFlags, hook func(result uint32, err error)) error
+	// What requestName gets are NamePrimary, NameInQueue and NameAcquired; of a name that somebody else
+	// has and this connection does not wait for, the error wraps ErrNameTaken.
+	requestName(ctx context.Context, name string, flags NameFlags, hook func(got abi.NameFlags, err error)) error
 	releaseName(ctx context.Context, name string) error
 	// abandonName is releaseName that does not wait, and cannot fail but with the connection.
 	abandonName(name string)
