@@ -11,8 +11,8 @@ import (
 
 // Policy entries that connections hold: kdbus.policy(7). A name that has entries is protected, for as
 // long as their holder, an activator or a policy holder, is connected. kdbus denies what no entry
-// permits; on this bus names without entries are open. The entries add to the Policy of the bus:
-// both must allow.
+// permits, and so does a bus with Config.Strict; on others names without entries are open. The entries add to the Policy
+// of the bus: both must allow.
 
 // AccessKind says whom an Access is for.
 type AccessKind uint8
@@ -46,6 +46,15 @@ type NamePolicy struct {
 	// for all names that have exactly one more element, and no entries of their own.
 	Name   string
 	Access []Access
+
+	// Only custom endpoints know the following, which kdbus does not have.
+
+	// Subtree: the policy is for Name, which has no ".*", and all names below, at any depth, that have none that is more
+	// specific: those for the very name and with ".*" come first, then the longest.
+	Subtree bool
+	// Calls are what everybody may send to the owner of the name though it may not talk to it, and Broadcasts those of
+	// the owner that everybody may receive. Everybody may also see the name then.
+	Calls, Broadcasts []Rule
 }
 
 // credentials are what entries judge a connection by.
@@ -59,9 +68,9 @@ type credentials struct {
 // inGroup reports whether c is of the group.
 func (c *Conn) inGroup(gid uint32) bool { return slices.Contains(c.Groups(), gid) }
 
-// Privileged reports whether c is of root or the creator of the bus, whom no entry limits.
+// Privileged reports whether c is of root or the creator of the bus, whom no entry limits. On custom endpoints nobody is.
 func (c *Conn) Privileged() bool {
-	return !c.credentials.anonymous && (c.uid == 0 || c.uid == c.bus.owner)
+	return c.confined == nil && !c.credentials.anonymous && (c.uid == 0 || c.uid == c.bus.owner)
 }
 
 // sameUser reports whether two connections are of one user.
@@ -77,10 +86,11 @@ func ownerOf(config *Config) uint32 {
 	return uint32(os.Geteuid())
 }
 
-// protection is the Policy of a bus as long as there are entries. It asks the Policy that it
-// stands before for what the entries allow.
+// protection is the Policy of a bus as long as there are entries, and always if the bus is strict. It asks the
+// Policy that it stands before for what the entries allow.
 type protection struct {
 	Policy
+	strict    bool // as Config.Strict
 	names     map[string]*protected
 	wildcards map[string]*protected // by the name without ".*"
 }
@@ -130,19 +140,19 @@ func (a Access) covers(c *Conn) bool {
 
 // talks reports whether c may talk to other, which it may if it may to one of other's names.
 func (p *protection) talks(c, other *Conn) bool {
-	if len(other.owned) == 0 || sameUser(c, other) || c.Privileged() {
+	if sameUser(c, other) || c.Privileged() || len(other.owned) == 0 && !p.strict {
 		return true
 	}
 	return slices.ContainsFunc(other.owned, func(name string) bool {
 		level, isProtected := p.level(c, name)
-		return !isProtected || level >= AccessTalk
+		return level >= AccessTalk || !isProtected && !p.strict
 	})
 }
 
 // Own implements Policy.
 func (p *protection) Own(c *Conn, name string) error {
 	level, isProtected := p.level(c, name)
-	if isProtected && level < AccessOwn && !c.Privileged() {
+	if (isProtected || p.strict) && level < AccessOwn && !c.Privileged() {
 		return errorf(ErrDenied, "the policy of the name %s does not let user %d own it", name, c.uid)
 	}
 	return p.Policy.Own(c, name)
@@ -187,19 +197,12 @@ func (p *protection) See(c *Conn, name string) bool {
 	return p.Policy.See(c, name)
 }
 
-// Sees reports whether c may learn about name, which may also be a unique name.
-func (c *Conn) Sees(name string) bool {
-	c.bus.mu.RLock()
-	defer c.bus.mu.RUnlock()
-	return c.bus.policy.See(c, name)
-}
-
 // UpdatePolicies replaces the entries that c, an activator or a policy holder, holds, all at once.
 // Names keep the owners that they have. The slices are copied. Errors, with which everything stays as
 // it was: ErrExists if somebody else holds entries for one of the names, ErrInvalid for entries that
 // cannot be meant so, ErrUnsupported for other connections, and ErrDisconnected.
 func (c *Conn) UpdatePolicies(policies []NamePolicy) error {
-	if err := checkPolicies(policies); err != nil {
+	if err := checkHeld(policies); err != nil {
 		return err
 	}
 	b := c.bus
@@ -214,18 +217,29 @@ func (c *Conn) UpdatePolicies(policies []NamePolicy) error {
 	return c.hold(clonePolicies(policies))
 }
 
-// checkPolicies looks for what no policy may have.
-func checkPolicies(policies []NamePolicy) error {
+// checkHeld looks for what no policy that a connection holds may have.
+func checkHeld(policies []NamePolicy) error {
 	seen := make(map[string]bool, len(policies))
 	for _, p := range policies {
 		if seen[p.Name] {
 			return errorf(ErrInvalid, "the name %s has two policies", p.Name)
 		}
 		seen[p.Name] = true
-		for _, a := range p.Access {
-			if a.Kind < AccessUser || a.Kind > AccessWorld || a.Level < AccessSee || a.Level > AccessOwn {
-				return errorf(ErrInvalid, "the policy of the name %s permits what does not exist: %+v", p.Name, a)
-			}
+		if p.Subtree || len(p.Calls)+len(p.Broadcasts) > 0 {
+			return errorf(ErrInvalid, "the policy of the name %s has what only custom endpoints know", p.Name)
+		}
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check looks for accesses that there are not.
+func (p *NamePolicy) check() error {
+	for _, a := range p.Access {
+		if a.Kind < AccessUser || a.Kind > AccessWorld || a.Level < AccessSee || a.Level > AccessOwn {
+			return errorf(ErrInvalid, "the policy of the name %s permits what does not exist: %+v", p.Name, a)
 		}
 	}
 	return nil
@@ -237,6 +251,12 @@ func clonePolicies(policies []NamePolicy) []NamePolicy {
 		policies[i].Access = slices.Clone(policies[i].Access)
 	}
 	return policies
+}
+
+// protect puts a protection in front of the policy. Bus.mu is held for writing.
+func (b *Bus) protect(strict bool) {
+	b.protection = &protection{b.policy, strict, make(map[string]*protected), make(map[string]*protected)}
+	b.policy = b.protection
 }
 
 // hold makes policies the entries that c holds; it keeps them. Bus.mu is held for writing.
@@ -256,8 +276,7 @@ func (c *Conn) hold(policies []NamePolicy) error {
 		return nil
 	}
 	if b.protection == nil {
-		b.protection = &protection{b.policy, make(map[string]*protected), make(map[string]*protected)}
-		b.policy = b.protection
+		b.protect(false)
 	}
 	for _, add := range policies {
 		names, key := b.protection.place(add.Name)
@@ -281,7 +300,7 @@ func (c *Conn) unhold() {
 		}
 	}
 	c.policies = nil
-	if len(p.names) == 0 && len(p.wildcards) == 0 {
+	if len(p.names) == 0 && len(p.wildcards) == 0 && !p.strict {
 		b.policy, b.protection = p.Policy, nil
 	}
 }

@@ -27,14 +27,14 @@ func (c *Conn) standIn() {
 	}
 }
 
-// standDown takes c's name away from it, if it has joined the bus. Bus.mu is held for writing.
-func (c *Conn) standDown() {
+// standDown takes c's name away from it, if it has joined the bus. by is whose doing it is. Bus.mu is held for writing.
+func (c *Conn) standDown(by *Conn) {
 	for _, n := range c.claims {
 		if c.service != nil {
-			c.giveUp(c, n, unknown(&Message{DstName: n.name}))
+			by.giveUp(c, n, unknown(&Message{DstName: n.name}))
 		}
 		if n.primary() == c {
-			c.handOver(n, func() { n.activator = nil })
+			by.handOver(n, func() { n.activator = nil })
 		} else {
 			n.activator = nil
 		}
@@ -44,7 +44,7 @@ func (c *Conn) standDown() {
 
 // inactive is the error for a message to a name that only has an activator, which m must not wake.
 func (c *Conn) inactive(m *Message) error {
-	if !c.bus.policy.See(c, m.DstName) {
+	if !c.seesName(m.DstName) {
 		return unknown(m)
 	}
 	return errorf(ErrInactive, "nobody owns the name %s, and the message must not start whoever would", m.DstName)
@@ -109,6 +109,9 @@ func (c *Conn) accept(n *name, dst *Conn, m *Message) error {
 		if err := c.bus.judgeAgain(n, src, dst, m); err != nil {
 			c.drop(dst)
 			return err
+		}
+		if dst.confined != nil {
+			dst.metBy(src, m)
 		}
 	}
 	if len(m.FDs) > 0 && !dst.acceptFDs || m.unreadable(dst) {

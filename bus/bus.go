@@ -3,7 +3,8 @@ package bus
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/kdbus-go/kdbus/meta"
@@ -29,6 +30,11 @@ type Config struct {
 	// CreatorFlags are the flags that the bus was made with, as kdbus.bus(7) has them; told with
 	// Creator.
 	CreatorFlags uint64
+	// Strict: names without entries that connections hold (policies of kdbus) are governed by kdbus's implicit rules,
+	// as on the default endpoints of the kernel module: the privileged may own them, and they and connections of the
+	// same user may talk to their owners, and receive their broadcasts; others may see that they exist. Who has no name at
+	// all can be talked to by the same. Without it, names without entries are open.
+	Strict bool
 	// Bloom says how bloom filters are made on this bus. The zero value means DefaultBloom.
 	Bloom BloomParameter
 
@@ -52,6 +58,14 @@ type BloomParameter struct {
 // DefaultBloom is what systemd used.
 var DefaultBloom = BloomParameter{Size: 64, Hashes: 8}
 
+// check looks for sizes that there are not.
+func (p BloomParameter) check() error {
+	if p.Size == 0 || p.Size%8 != 0 || p.Size > MaxBloomSize {
+		return errorf(ErrInvalid, "bloom filters of %d bytes: not a multiple of 8 from 8 to %d", p.Size, MaxBloomSize)
+	}
+	return nil
+}
+
 // MaxBloomSize is how long a bloom filter may be, in bytes: kdbus's KDBUS_BUS_BLOOM_MAX_SIZE.
 const MaxBloomSize = 4 << 10
 
@@ -61,10 +75,13 @@ type Bus struct {
 	name    string
 	guid    string
 	owner   uint32 // the user who made the bus
+	made    bool   // by MakeBus
 	indexes []Index
 	config  Config
 	clock   clock
 	attach  meta.Kinds // what messages on this bus may carry
+
+	endpoint *Endpoint // the default one
 
 	mu     sync.RWMutex
 	lastID ID
@@ -80,6 +97,11 @@ type Bus struct {
 	matches     matchIndex
 	policies
 
+	endpoints map[string]*Endpoint // the custom ones, by name
+	doors     map[uint16]*Endpoint // and by number
+	lastDoor  uint16
+	hearing   Parts // what the custom endpoints look at in broadcasts
+
 	audience     tally // what the connections want, monitors included
 	monitorWants Parts // what all monitors together want of every message
 
@@ -89,9 +111,16 @@ type Bus struct {
 	peaks   Stats
 }
 
-// NewBus makes a bus. It lives as long as somebody holds it. It panics if the size of bloom filters
-// is not one that BloomParameter allows.
+// NewBus makes a bus. It lives as long as somebody holds it, or until [Bus.Close]. It is nobody's, as far as limits are
+// concerned; [Domain.MakeBus] makes those that users ask for. It panics if the size of bloom filters is not one that
+// BloomParameter allows.
 func (d *Domain) NewBus(config Config) *Bus {
+	b := d.newBus(config)
+	d.add(b)
+	return b
+}
+
+func (d *Domain) newBus(config Config) *Bus {
 	var guid [16]byte
 	rand.Read(guid[:])
 	b := &Bus{
@@ -107,12 +136,15 @@ func (d *Domain) NewBus(config Config) *Bus {
 		lastService: firstService,
 		services:    make(map[ID]*Conn),
 		names:       make(map[string]*name),
+		endpoints:   make(map[string]*Endpoint),
+		doors:       make(map[uint16]*Endpoint),
 	}
+	b.endpoint = &Endpoint{bus: b, name: defaultEndpoint, uid: b.owner}
 	if b.config.Bloom == (BloomParameter{}) {
 		b.config.Bloom = DefaultBloom
 	}
-	if size := b.config.Bloom.Size; size == 0 || size%8 != 0 || size > MaxBloomSize {
-		panic(fmt.Sprintf("bus: bloom filters of %d bytes: not a multiple of 8 from 8 to %d", size, MaxBloomSize))
+	if err := b.config.Bloom.check(); err != nil {
+		panic(err)
 	}
 	b.attach = meta.AllKinds
 	for _, permits := range []*meta.Kinds{d.config.Attach, config.Attach} {
@@ -122,6 +154,9 @@ func (d *Domain) NewBus(config Config) *Bus {
 	}
 	b.matches.bits = b.config.Bloom.Size * 8
 	b.SetPolicy(config.Policy)
+	if config.Strict {
+		b.protect(true)
+	}
 	return b
 }
 
@@ -142,7 +177,28 @@ func (b *Bus) Bloom() BloomParameter { return b.config.Bloom }
 func (b *Bus) Creator() (*meta.Data, uint64) { return b.config.Creator, b.config.CreatorFlags }
 
 // Endpoint returns the default endpoint.
-func (b *Bus) Endpoint() *Endpoint { return &Endpoint{bus: b} }
+func (b *Bus) Endpoint() *Endpoint { return b.endpoint }
+
+// Close ends the bus: everybody on it is disconnected, as by [Endpoint.Close], and nobody can connect any more. Its name in the
+// domain is free. It may be called by any goroutine that holds no lock, more than once.
+func (b *Bus) Close() {
+	b.mu.Lock()
+	if b.endpoint.closed {
+		b.mu.Unlock()
+		return
+	}
+	b.endpoint.closed = true
+	endpoints := slices.Collect(maps.Values(b.endpoints))
+	b.mu.Unlock()
+	for _, e := range endpoints {
+		e.Close()
+	}
+	b.mu.RLock()
+	all := slices.Concat(slices.Collect(maps.Values(b.conns)), b.monitors, slices.Collect(maps.Values(b.services)))
+	b.mu.RUnlock()
+	disconnect(all)
+	b.domain.remove(b)
+}
 
 // stamp gives m its sequence number and settles what it is accounted with.
 func (b *Bus) stamp(m *Message) {

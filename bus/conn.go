@@ -18,6 +18,7 @@ import (
 // each is together.
 type Conn struct {
 	bus         *Bus
+	confined    *Endpoint // by which it came, if that is a custom one
 	id          ID
 	limits      *SharedLimits
 	receiver    Receiver
@@ -29,11 +30,13 @@ type Conn struct {
 	acceptFDs   bool
 	tellOwn     bool
 	tellDropped bool
+	door        uint16 // of confined; 0 is none
 
 	mu    sync.Mutex
 	queue queue
 	calls map[callKey]*call // calls of this connection that wait for a reply
 	owed  *call             // calls that this connection has to answer, a list
+	met   map[ID]struct{}   // others that it knows of, if it is confined: see meet
 	// manyCalls: calls has had more than fewCalls entries
 	manyCalls bool
 	expiry    expiry // of calls
@@ -41,6 +44,7 @@ type Conn struct {
 	touched  []*Conn   // receivers to wake at the next Flush; the driving goroutine's
 	refusals []refusal // to be told by the next Flush; the same's
 
+	endpoint    *Endpoint
 	description string
 	peer        any
 	metadata    *meta.Data // of the process that connected
@@ -80,6 +84,9 @@ func (c *Conn) UID() uint32 { return c.uid }
 
 // Bus returns the bus that the connection is on.
 func (c *Conn) Bus() *Bus { return c.bus }
+
+// Endpoint returns the endpoint by which the connection came.
+func (c *Conn) Endpoint() *Endpoint { return c.endpoint }
 
 // AcceptFDs reports whether the peer takes file descriptors.
 func (c *Conn) AcceptFDs() bool { return c.acceptFDs }
@@ -167,6 +174,9 @@ func (c *Conn) Hello() error {
 // force. Bus.mu is held for writing.
 func (c *Conn) mayJoin() error {
 	b := c.bus
+	if c.endpoint.closed {
+		return c.gone()
+	}
 	if c.ordinary() {
 		return nil
 	}
@@ -184,18 +194,18 @@ func (c *Conn) mayJoin() error {
 }
 
 // leave takes away everything that c has on the bus: subscriptions, names, its id, and the calls in
-// which it takes part. Bus.mu is held for writing.
-func (c *Conn) leave() {
+// which it takes part. by is whose doing it is. Bus.mu is held for writing.
+func (c *Conn) leave(by *Conn) {
 	b := c.bus
 	for _, index := range b.indexes {
 		index.Forget(c)
 	}
 	c.forgetMatches()
 	if c.flags&FlagActivator != 0 {
-		c.standDown()
+		c.standDown(by)
 	}
 	for len(c.claims) > 0 {
-		b.removeOwner(c, c.claims[len(c.claims)-1], c)
+		b.removeOwner(by, c.claims[len(c.claims)-1], c)
 	}
 	if c.service != nil {
 		c.joined = false
@@ -204,36 +214,58 @@ func (c *Conn) leave() {
 		c.joined = false
 		b.audience.remove(c.wanted())
 		if c.tellOwn {
-			c.tell(c, 0, Notification{Kind: NameLost, Name: c.UniqueName(), OldOwner: c.id})
+			by.tell(c, 0, Notification{Kind: NameLost, Name: c.UniqueName(), OldOwner: c.id})
 		}
-		c.announce(Notification{Kind: IDRemoved, OldOwner: c.id, OldFlags: uint64(c.flags)})
+		by.announce(Notification{Kind: IDRemoved, OldOwner: c.id, OldFlags: uint64(c.flags)})
 		delete(b.conns, c.id)
+		b.forgetMet(c)
 	}
 	c.unhold() // after the announcements of names that it keeps from some
-	c.abandonCalls()
+	c.abandonCalls(by)
 }
 
 // Close takes c off its bus, ends the calls that it takes part in and drops what is still in its
 // queue. The caller goes on to Flush, for the others to learn of it. The Receiver may still be
 // woken, for nothing. Closing twice is fine.
-func (c *Conn) Close() {
+func (c *Conn) Close() { c.close(c) }
+
+// close is Close, for which by is woken up others. It reports whether c had not been closed before.
+func (c *Conn) close(by *Conn) bool {
 	b := c.bus
 	b.mu.Lock()
 	if c.closed {
 		b.mu.Unlock()
-		return
+		return false
 	}
 	before := b.audience.parts
 	c.closed = true
-	c.leave()
+	c.leave(by)
 	c.unmonitor()
+	if c.confined != nil {
+		delete(c.confined.conns, c)
+	}
 	changed := wantsChanged(before, b.audience.parts)
 	b.mu.Unlock()
 	c.shut()
-	if c.service == nil {
-		b.domain.leave(c.uid)
+	if c.service == nil && c.confined == nil {
+		b.domain.leave(b.made, c.uid)
 	}
 	if changed {
 		b.tellWanted()
+	}
+	return true
+}
+
+// disconnect closes connections that others drive, and tells their Receivers.
+func disconnect(conns []*Conn) {
+	for _, c := range conns {
+		messenger := &Conn{bus: c.bus, uid: c.uid, door: c.door}
+		if !c.close(messenger) {
+			continue
+		}
+		messenger.Flush()
+		if r, ok := c.receiver.(interface{ HangUp() }); ok {
+			r.HangUp()
+		}
 	}
 }

@@ -42,7 +42,7 @@ func (c *Conn) showDenial(src *Conn, m *Message) {
 	if m == nil {
 		return
 	}
-	m.Src, m.Dst, m.uid = FromBus, FromBus, busUID
+	m.Src, m.Dst, m.uid, m.door = FromBus, FromBus, busUID, 0
 	if src != nil {
 		m.Dst = src.id
 	}

@@ -1,157 +1,147 @@
 package bus
 
-import "github.com/kdbus-go/kdbus/meta"
+import (
+	"math"
+	"sync/atomic"
+)
 
-// An Endpoint is a door to a bus.
+// An Endpoint is a door to a bus: kdbus.endpoint(7). Each bus has a default endpoint. Custom ones let through
+// only what their policies permit, whoever comes (gate.go), and connections by them are on an account of the
+// endpoint's own (account.go). Safe for concurrent use.
 type Endpoint struct {
-	bus *Bus
+	bus    *Bus
+	custom bool
+	name   string
+	uid    uint32
+	door   uint16 // its number on the bus; 0 is the default endpoint
+
+	early atomic.Uint32 // gate.needs, to be read without the lock
+
+	// Guarded by Bus.mu.
+	closed bool
+	gate   *gate              // nil on the default endpoint
+	conns  map[*Conn]struct{} // who came through, if custom
+}
+
+// EndpointConfig describes a custom endpoint to be made.
+type EndpointConfig struct {
+	// Name is the endpoint's name on its bus, "<uid>-<name>", whose syntax the caller has checked.
+	Name string
+	// UID is the user who makes it.
+	UID uint32
+	// Policies are what it lets through. Nothing else passes. They are copied.
+	Policies []NamePolicy
+}
+
+// defaultEndpoint is the name of each bus's default endpoint.
+const defaultEndpoint = "bus"
+
+// NewEndpoint makes a custom endpoint. Errors: ErrExists if there is one of this name, ErrInvalid for policies
+// that cannot be meant so, ErrTooManyEndpoints, and ErrShutDown if the bus is closed.
+func (b *Bus) NewEndpoint(config EndpointConfig) (*Endpoint, error) {
+	e := &Endpoint{bus: b, custom: true, name: config.Name, uid: config.UID, conns: make(map[*Conn]struct{})}
+	gate, err := newGate(config.Policies)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.domain.addEndpoint(e.uid); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	err = b.addEndpoint(e)
+	if err == nil {
+		e.install(gate)
+	}
+	b.mu.Unlock()
+	if err != nil {
+		b.domain.removeEndpoint(e.uid)
+		return nil, err
+	}
+	return e, nil
+}
+
+// addEndpoint gives e a number. Bus.mu is held for writing.
+func (b *Bus) addEndpoint(e *Endpoint) error {
+	switch {
+	case b.endpoint.closed:
+		return errorf(ErrShutDown, "the bus is closed")
+	case e.name == defaultEndpoint || b.endpoints[e.name] != nil:
+		return errorf(ErrExists, "the bus has an endpoint %s already", e.name)
+	case len(b.doors) == math.MaxUint16:
+		return errorf(ErrTooManyEndpoints, "the bus has %d endpoints, as many as there can be", len(b.doors))
+	}
+	for b.lastDoor++; b.lastDoor == 0 || b.doors[b.lastDoor] != nil; b.lastDoor++ {
+	}
+	e.door = b.lastDoor
+	b.endpoints[e.name], b.doors[e.door] = e, e
+	return nil
+}
+
+// SetPolicies replaces what a custom endpoint lets through, all at once: kdbus.endpoint(7), "Updating
+// endpoints". Names keep their owners, and what is in queues is delivered. The slices are copied. Errors, with
+// which everything stays as it was: ErrInvalid, ErrShutDown if the endpoint is closed, and ErrUnsupported for the
+// default endpoint.
+func (e *Endpoint) SetPolicies(policies []NamePolicy) error {
+	if !e.custom {
+		return errorf(ErrUnsupported, "the default endpoint of a bus has no policies")
+	}
+	gate, err := newGate(policies)
+	if err != nil {
+		return err
+	}
+	e.bus.mu.Lock()
+	defer e.bus.mu.Unlock()
+	if e.closed {
+		return errorf(ErrShutDown, "the endpoint %s is closed", e.name)
+	}
+	e.install(gate)
+	return nil
+}
+
+// install puts a gate in place. Bus.mu is held for writing.
+func (e *Endpoint) install(g *gate) {
+	e.gate = g
+	e.early.Store(uint32(g.callNeeds))
+	e.bus.hearing = 0
+	for _, other := range e.bus.doors {
+		e.bus.hearing |= other.gate.hearNeeds
+	}
+}
+
+// Close ends the endpoint. Who came through it is disconnected: see [Receiver]. It may be called by any goroutine
+// that holds no lock, more than once. The default endpoint is closed with its bus only: see [Bus.Close].
+func (e *Endpoint) Close() {
+	if !e.custom {
+		return
+	}
+	b := e.bus
+	b.mu.Lock()
+	if e.closed {
+		b.mu.Unlock()
+		return
+	}
+	e.closed = true
+	conns := make([]*Conn, 0, len(e.conns))
+	for c := range e.conns {
+		conns = append(conns, c)
+	}
+	delete(b.endpoints, e.name)
+	b.mu.Unlock()
+	disconnect(conns)
+	b.mu.Lock()
+	delete(b.doors, e.door)
+	b.mu.Unlock()
+	b.domain.removeEndpoint(e.uid)
 }
 
 // Bus returns the bus behind the endpoint.
 func (e *Endpoint) Bus() *Bus { return e.bus }
 
-// ConnConfig describes a connection to be made.
-type ConnConfig struct {
-	UID         uint32   // whose it is: as proved by the transport, never as claimed by the peer
-	AcceptFDs   bool     // the peer can take file descriptors
-	TellOwn     bool     // the peer is told by NameAcquired and NameLost what happens to its own names
-	TellDropped bool     // the peer is told by MessagesDropped, if no other message follows, that some were lost
-	Limits      *Limits  // what it may have and hold, never changed; nil is DefaultLimits
-	Receiver    Receiver // not nil
-	Description string
-	Peer        any // what the front-end keeps about the peer; see Conn.Peer
+// Name returns the endpoint's name on its bus.
+func (e *Endpoint) Name() string { return e.name }
 
-	// SharedLimits are limits instead of Limits that can be changed for all connections that have them.
-	SharedLimits *SharedLimits
+// UID returns the user who made the endpoint, or the bus if it is the default one.
+func (e *Endpoint) UID() uint32 { return e.uid }
 
-	// Flags is what kind of connection it is. FlagAcceptFDs and AcceptFDs mean the same, either
-	// will do.
-	Flags ConnFlags
-	// ActivatorName is the well-known name that a connection with FlagActivator stands in for.
-	ActivatorName string
-	// Service makes an activator that of a service which the bus itself can start. May be nil.
-	Service Service
-	// Policies are the entries that a connection with FlagActivator or FlagPolicyHolder holds, from
-	// Hello on: see [Conn.UpdatePolicies]. They are copied.
-	Policies []NamePolicy
-	// Groups returns the primary and the supplementary groups of the peer. It is called once at most,
-	// when an entry of a policy asks for it, with the bus locked: it must not block. May be nil.
-	Groups func() []uint32
-	// Anonymous: the peer has proved to be nobody in particular. Policies that connections hold permit
-	// it what they permit everybody, whatever UID is.
-	Anonymous bool
-
-	// Wants are the parts of messages that the peer wants: PartDBus1, without which a D-Bus 1 peer
-	// can do nothing, and kinds of metadata.
-	Wants Parts
-	// AttachSend are the kinds of metadata that messages of the peer may carry, and that others may
-	// learn about it.
-	AttachSend meta.Kinds
-	// Metadata is what was known of the process that connected, when it did; may be nil.
-	Metadata *meta.Data
-	// Collect supplies that when it is asked for, if Metadata is nil; may be nil. It is called without
-	// locks, by any goroutine.
-	Collect func(want meta.Kinds) meta.Data
-	// Fake is what a privileged peer wants to be known instead of what would be collected, with
-	// Has saying which kinds. All process kinds that it has not are absent then. May be nil.
-	Fake *meta.Data
-}
-
-// ConnFlags are the kind of a connection, numbered as those of HELLO in kdbus.connection(7).
-type ConnFlags uint64
-
-const (
-	// FlagAcceptFDs: the peer can take file descriptors.
-	FlagAcceptFDs ConnFlags = 1 << iota
-	// FlagActivator: the connection stands in for a service that does not run.
-	FlagActivator
-	// FlagPolicyHolder: the connection does nothing but hold entries of the policy.
-	FlagPolicyHolder
-	// FlagMonitor: the connection sees everything. The front-end calls [Conn.BecomeMonitor] in place
-	// of [Conn.Hello].
-	FlagMonitor
-)
-
-// Connect makes a connection, with an id but not yet part of the bus: the front-end greets its peer
-// by [Conn.Deliver] first, then calls [Conn.Hello]. Every Conn has to be closed. Errors:
-// ErrTooManyConns, ErrRequired, ErrInvalid for flags that exclude each other, and for policies of who
-// cannot hold them or that cannot be meant so.
-func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
-	b := e.bus
-	if config.AcceptFDs {
-		config.Flags |= FlagAcceptFDs
-	}
-	if config.SharedLimits == nil {
-		config.SharedLimits = shareLimits(config.Limits)
-	}
-	if err := b.admits(&config); err != nil {
-		return nil, err
-	}
-	if config.Service == nil {
-		if n, limit, ok := b.domain.enter(config.UID); !ok {
-			return nil, b.tooManyConns(config.UID, n, limit)
-		}
-	}
-	b.mu.Lock()
-	last := &b.lastID
-	if config.Service != nil {
-		last = &b.lastService
-	}
-	*last++
-	id, policy, serial := *last, b.policy, b.serial
-	b.mu.Unlock()
-	c := &Conn{
-		bus:         b,
-		id:          id,
-		uid:         config.UID,
-		flags:       config.Flags,
-		acceptFDs:   config.Flags&FlagAcceptFDs != 0,
-		tellOwn:     config.TellOwn,
-		tellDropped: config.TellDropped,
-		limits:      config.SharedLimits,
-		receiver:    config.Receiver,
-		description: config.Description,
-		peer:        config.Peer,
-		metadata:    config.Metadata,
-		collect:     config.Collect,
-		fake:        config.Fake,
-		activates:   config.ActivatorName,
-		service:     config.Service,
-		attachSend:  config.AttachSend,
-		attachable:  config.AttachSend & b.attach,
-		policies:    clonePolicies(config.Policies),
-	}
-	c.credentials.anonymous, c.credentials.ask = config.Anonymous, config.Groups
-	if c.flags&FlagActivator != 0 {
-		config.Wants |= PartDBus1 // in case that the service is one of D-Bus 1
-	}
-	c.wants.Store(uint32(config.Wants))
-	c.subject, c.judged = policy.Subject(c), serial
-	return c, nil
-}
-
-// admits checks what a connection wants to be.
-func (b *Bus) admits(config *ConnConfig) error {
-	special := config.Flags & (FlagActivator | FlagPolicyHolder | FlagMonitor)
-	if special&(special-1) != 0 {
-		return errorf(ErrInvalid, "a connection can be one of activator, policy holder and monitor only")
-	}
-	if (special == FlagActivator) != (config.ActivatorName != "") {
-		return errorf(ErrInvalid, "an activator needs a name, and others have none")
-	}
-	if config.Service != nil && special != FlagActivator {
-		return errorf(ErrInvalid, "only an activator can be that of a service")
-	}
-	if len(config.Policies) > 0 {
-		if special&(FlagActivator|FlagPolicyHolder) == 0 {
-			return errorf(ErrInvalid, "policies are held by activators and policy holders only")
-		}
-		if err := checkPolicies(config.Policies); err != nil {
-			return err
-		}
-	}
-	if missing := meta.Missing(b.config.Required, config.AttachSend); missing != 0 {
-		return errorf(ErrRequired, "the bus requires metadata that the connection does not let its messages carry: %s", missing)
-	}
-	return nil
-}
+// Custom reports whether the endpoint has policies of its own.
+func (e *Endpoint) Custom() bool { return e.custom }

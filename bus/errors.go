@@ -53,6 +53,11 @@ const (
 	ErrTooManyConns   = syscall.EUSERS        // the user has as many connections as it may
 	ErrMonitor        = syscall.EOPNOTSUPP    // monitors send nothing and own nothing
 	ErrDisconnected   = syscall.ENOTCONN      // the connection was closed
-	ErrMissingPayload = syscall.EBADMSG       // the message has nothing to deliver
-	ErrTimedOut       = syscall.ETIMEDOUT     // the deadline of a synchronous call had passed when it was sent
+	ErrShutDown       = syscall.ESHUTDOWN     // the bus, or the endpoint, was closed
+	ErrTooManyBuses   = syscall.EMFILE        // the user has as many buses as it may
+
+	// ErrTooManyEndpoints: the user has as many custom endpoints as it may.
+	ErrTooManyEndpoints = syscall.EMFILE
+	ErrMissingPayload   = syscall.EBADMSG   // the message has nothing to deliver
+	ErrTimedOut         = syscall.ETIMEDOUT // the deadline of a synchronous call had passed when it was sent
 )

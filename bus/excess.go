@@ -12,9 +12,13 @@ type Excess struct {
 	Limit       string // as dbus-daemon calls it, such as max_outgoing_bytes; or as kdbus does
 	Amount, Max int64  // what there is, and what may be: numbers, bytes, or milliseconds
 	UID         uint32 // the user that has so much
+	Endpoint    string // or the custom endpoint, which that user has made; "" if it is a user
 	Conn        ID     // the connection that the limit is one of; 0 if that is none
 	Text        string // all of it, for people
 }
+
+// Account returns who has so much.
+func (e *Excess) Account() Account { return Account{UID: e.UID, Endpoint: e.Endpoint} }
 
 // The limits of the core, under the names that administrators know them by.
 const (
@@ -52,8 +56,8 @@ type Excesses struct {
 }
 
 type excessKey struct {
-	limit string
-	uid   uint32
+	limit   string
+	account Account
 }
 
 // excessAccount is kept of a user and a limit.
@@ -117,7 +121,7 @@ func (x *Excesses) count(e *Excess) (times uint64) {
 	c.Times++
 	x.limits[e.Limit] = c
 	now := time.Now()
-	key := excessKey{e.Limit, e.UID}
+	key := excessKey{e.Limit, e.Account()}
 	account := x.recent[key]
 	if account == nil {
 		if len(x.recent) >= maxExcessUsers {
@@ -172,16 +176,16 @@ func (x *Excesses) ByLimit() map[string]ExcessCount {
 	return maps.Clone(x.limits)
 }
 
-// ByUser returns how often users have reached limits. If there are many of them, it is not known of those
-// who did so long ago.
-func (x *Excesses) ByUser() map[uint32]uint64 {
+// ByAccount returns how often users, and custom endpoints, have reached limits. If there are many of them, it is
+// not known of those who did so long ago.
+func (x *Excesses) ByAccount() map[Account]uint64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	users := make(map[uint32]uint64)
+	totals := make(map[Account]uint64)
 	for key, account := range x.recent {
-		users[key.uid] += account.total
+		totals[key.account] += account.total
 	}
-	return users
+	return totals
 }
 
 // Excesses returns the account of attempts to go beyond limits on the bus.

@@ -167,7 +167,7 @@ func TestLimitThatIsReached(t *testing.T) {
 				if diff := cmp.Diff(map[string]bus.ExcessCount{test.want.Limit: {Times: 1, Last: test.want, At: time.Now()}}, b.Excesses().ByLimit()); diff != "" {
 					t.Errorf("counted, -want +got:\n%s", diff)
 				}
-				if diff := cmp.Diff(map[uint32]uint64{1: 1}, b.Excesses().ByUser()); diff != "" {
+				if diff := cmp.Diff(map[bus.Account]uint64{{UID: 1}: 1}, b.Excesses().ByAccount()); diff != "" {
 					t.Errorf("counted by user, -want +got:\n%s", diff)
 				}
 			})
@@ -207,7 +207,7 @@ func TestExcessesAreReportedNowAndThen(t *testing.T) {
 		if got := x.ByLimit()["a"].Times; got != 16 {
 			t.Errorf("%d times", got)
 		}
-		if diff := cmp.Diff(map[uint32]uint64{1: 16, 2: 1}, x.ByUser()); diff != "" {
+		if diff := cmp.Diff(map[bus.Account]uint64{{UID: 1}: 16, {UID: 2}: 1}, x.ByAccount()); diff != "" {
 			t.Errorf("by user, -want +got:\n%s", diff)
 		}
 	})
@@ -224,7 +224,7 @@ func TestExcessesOfManyUsers(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
-		if got := len(x.ByUser()); got >= users {
+		if got := len(x.ByAccount()); got >= users {
 			t.Errorf("%d users are remembered", got)
 		}
 		if got := x.ByLimit()["a"].Times; got != 2*users {

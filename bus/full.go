@@ -14,9 +14,9 @@ var errDropped = errorf(ErrQueueFull, "the receiver's queue is full")
 
 // full notes that m finds no space in the queue of c, and returns what its sender is told. c.mu is held.
 func (c *Conn) full(m *Message, over *breach, how how) error {
-	uid := m.uid
-	if uid == busUID {
-		uid = c.uid // who asked for it
+	who := c.Account() // who asked for what the bus says
+	if m.uid != busUID {
+		who = c.bus.nameOf(m.payer())
 	}
 	said := ""
 	text := func() string {
@@ -25,7 +25,7 @@ func (c *Conn) full(m *Message, over *breach, how how) error {
 		}
 		return said
 	}
-	c.bus.excesses.Note(Excess{Limit: over.limit, Amount: int64(over.amount), Max: int64(over.max), UID: uid, Conn: c.id}, text)
+	c.bus.excesses.Note(Excess{Limit: over.limit, Amount: int64(over.amount), Max: int64(over.max), UID: who.UID, Endpoint: who.Endpoint, Conn: c.id}, text)
 	if how != reported {
 		return errDropped
 	}
@@ -41,12 +41,12 @@ func (q *queue) describeFull(c *Conn, m *Message, over *breach) string {
 		return fmt.Sprintf("answers of the bus that connection %s of user %d does not read are %d %s (%s=%d)",
 			c.UniqueName(), c.uid, over.amount, over.what, over.limit, over.max)
 	}
-	text := fmt.Sprintf("user %d already has %d %s in the queue of connection %s of user %d (%s=%d)",
-		m.uid, over.amount, over.what, c.UniqueName(), c.uid, over.limit, over.max)
+	text := fmt.Sprintf("%s already has %d %s in the queue of connection %s of user %d (%s=%d)",
+		c.bus.nameOf(m.payer()), over.amount, over.what, c.UniqueName(), c.uid, over.limit, over.max)
 	var senders sample
 	step := max((len(q.messages)-q.head)/sampleSize, 1)
 	for i := q.head; i < len(q.messages); i += step {
-		if q.messages[i].uid == m.uid {
+		if q.messages[i].payer() == m.payer() {
 			senders.add(q.messages[i].Src, q.messages[i].Size())
 		}
 	}
@@ -74,24 +74,27 @@ func (c *Conn) tooManyCalls(limit int) error {
 		}
 		return text
 	}
-	c.bus.excesses.Note(Excess{Limit: limitCalls, Amount: int64(len(c.calls)), Max: int64(limit), UID: c.uid, Conn: c.id}, text)
+	who := c.Account()
+	c.bus.excesses.Note(Excess{Limit: limitCalls, Amount: int64(len(c.calls)), Max: int64(limit), UID: who.UID, Endpoint: who.Endpoint, Conn: c.id}, text)
 	return &Error{Errno: ErrTooManyCalls, Detail: text()}
 }
 
 // unanswered notes that a call has ended since its callee took too long.
 func (b *Bus) unanswered(w *call, limit time.Duration) {
 	caller, callee := w.caller, w.callee
-	b.excesses.Note(Excess{Limit: limitReplyTime, Amount: limit.Milliseconds(), Max: limit.Milliseconds(), UID: callee.uid, Conn: callee.id}, func() string {
+	who := callee.Account()
+	e := Excess{Limit: limitReplyTime, Amount: limit.Milliseconds(), Max: limit.Milliseconds(), UID: who.UID, Endpoint: who.Endpoint, Conn: callee.id}
+	b.excesses.Note(e, func() string {
 		return fmt.Sprintf("connection %s of user %d has not answered call %d of connection %s of user %d in time (%s=%v)",
 			callee.UniqueName(), callee.uid, w.key.cookie, caller.UniqueName(), caller.uid, limitReplyTime, limit)
 	})
 }
 
-// tooManyConns notes that a user has as many connections as it may, n, and returns what it is told.
-func (b *Bus) tooManyConns(uid uint32, n, limit int) error {
-	text := fmt.Sprintf("user %d has %d connections, as many as it may (%s=%d)", uid, n, limitUserConns, limit)
-	b.excesses.Note(Excess{Limit: limitUserConns, Amount: int64(n), Max: int64(limit), UID: uid}, func() string {
-		if pid, many := b.mostConnsOf(uid); many > 0 {
+// tooManyConns notes that there are as many connections on an account as may be, n, and returns what the next one is told.
+func (b *Bus) tooManyConns(a Account, n, limit int) error {
+	text := fmt.Sprintf("%s has %d connections, as many as it may (%s=%d)", a, n, limitUserConns, limit)
+	b.excesses.Note(Excess{Limit: limitUserConns, Amount: int64(n), Max: int64(limit), UID: a.UID, Endpoint: a.Endpoint}, func() string {
+		if pid, many := b.mostConnsOf(a); many > 0 {
 			return text + fmt.Sprintf(", %d of them of process %d", many, pid)
 		}
 		return text
@@ -99,11 +102,11 @@ func (b *Bus) tooManyConns(uid uint32, n, limit int) error {
 	return &Error{Errno: ErrTooManyConns, Detail: text}
 }
 
-// mostConnsOf returns which process of a user has the most connections, and how many.
-func (b *Bus) mostConnsOf(uid uint32) (pid uint32, many int) {
+// mostConnsOf returns which process has the most connections on an account, and how many.
+func (b *Bus) mostConnsOf(a Account) (pid uint32, many int) {
 	counts := make(map[uint32]int)
 	for _, c := range b.Conns() {
-		if peer, ok := c.peer.(interface{ Creds() meta.Creds }); ok && c.uid == uid {
+		if peer, ok := c.peer.(interface{ Creds() meta.Creds }); ok && c.Account() == a {
 			of := peer.Creds().PID
 			if counts[of]++; counts[of] > many {
 				pid, many = of, counts[of]

@@ -101,7 +101,11 @@ func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
 	if len(m.FDs) > 0 && !dst.acceptFDs || m.unreadable(dst) {
 		return false
 	}
-	if m.Notification != nil && !b.policy.See(dst, m.Notification.subject()) {
+	if m.Notification != nil && !dst.seesNotification(m.Notification) {
+		return false
+	}
+	if e := dst.confined; e != nil && src != nil && (m.Dst != Broadcast || !e.gate.hears(dst, src, m)) {
+		c.unheard(src, dst, m)
 		return false
 	}
 	if !b.policy.Overhear(src, dst, m) {

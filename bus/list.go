@@ -38,7 +38,7 @@ func (c *Conn) list(flags ListFlags) (entries []ListEntry) {
 	defer b.mu.RUnlock()
 	if flags&ListActivators != 0 {
 		for _, conn := range b.services {
-			if n := b.names[conn.activates]; b.policy.See(c, n.name) {
+			if n := b.names[conn.activates]; c.seesName(n.name) {
 				entries = append(entries, ListEntry{ID: conn.id, ConnFlags: conn.flags, Name: n.name, NameFlags: n.flags(conn), Service: true})
 			}
 		}
@@ -48,12 +48,12 @@ func (c *Conn) list(flags ListFlags) (entries []ListEntry) {
 		before := len(entries)
 		for _, n := range conn.claims {
 			of := n.flags(conn)
-			if of.listing()&flags != 0 && b.policy.See(c, n.name) {
+			if of.listing()&flags != 0 && c.seesName(n.name) && c.seesWaiting(conn) {
 				entry.Name, entry.NameFlags = n.name, of
 				entries = append(entries, entry)
 			}
 		}
-		if len(entries) == before && flags&ListUnique != 0 && b.policy.See(c, conn.UniqueName()) {
+		if len(entries) == before && flags&ListUnique != 0 && c.seesConn(conn) {
 			entries = append(entries, ListEntry{ID: conn.id, ConnFlags: conn.flags})
 		}
 	}
@@ -81,7 +81,7 @@ func (c *Conn) Inspect(id ID, name string) (*Conn, error) {
 	switch {
 	case name != "":
 		n := b.names[name]
-		if n == nil || !b.policy.See(c, name) || id != 0 && id != n.primary().id {
+		if n == nil || !c.seesName(name) || id != 0 && id != n.primary().id {
 			return nil, errorf(ErrNoSuchName, "nobody owns the name %s", name)
 		}
 		return n.primary(), nil
@@ -89,7 +89,7 @@ func (c *Conn) Inspect(id ID, name string) (*Conn, error) {
 		return nil, errorf(ErrInvalid, "neither an id nor a name is given")
 	}
 	found := b.conns[id]
-	if found == nil || !b.policy.See(c, found.UniqueName()) {
+	if found == nil || !c.seesConn(found) {
 		return nil, errorf(ErrNoSuchConn, "no connection %s", id)
 	}
 	return found, nil

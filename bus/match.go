@@ -207,7 +207,7 @@ func (x *match) takesMessage(src *Conn, m *Message, search uint64) bool {
 		}
 	}
 	for _, name := range x.spec.Names {
-		if !slices.Contains(src.owned, name) {
+		if !slices.Contains(src.owned, name) || !x.conn.seesName(name) {
 			return false
 		}
 	}

@@ -90,6 +90,7 @@ type Message struct {
 	Answer bool
 	// special: Extra has something that queues and their accounts look at, a priority, memfds or via
 	special bool
+	door    uint16 // the number of the custom endpoint on whose account it is; 0 for that of a user: see payer
 
 	refs atomic.Int32 // further references; the first one is not counted
 	uid  uint32       // whose quota it is counted on: a notification on that of whoever caused it
@@ -183,7 +184,7 @@ func (m *Message) Render(encode func(*Message) []byte) [][]byte {
 
 // From says which user a message comes from that has descriptors and may be dropped before it is
 // sent. Sending it says so, too.
-func (m *Message) From(uid uint32) { m.uid = uid }
+func (m *Message) From(uid uint32) { m.uid, m.door = uid, 0 }
 
 // retain counts further references. They must not be given back before that.
 func (m *Message) retain(n int) { m.refs.Add(int32(n)) }

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kdbus-go/kdbus/meta"
@@ -111,17 +112,55 @@ func only(data *meta.Data, kinds meta.Kinds) meta.Data {
 	return d
 }
 
-// Attached returns which kinds of m.Meta the connection gets, as things are now. Only these may be
-// shown to its peer.
-func (c *Conn) Attached(m *Message) meta.Kinds {
+// Attached returns what the connection gets of m.Meta, and which kinds, as things are now: only these may be shown to its
+// peer. Of the names it is those that the connection may see. What it returns must not be changed; it is nil if there are no kinds.
+func (c *Conn) Attached(m *Message) (*meta.Data, meta.Kinds) {
 	if m.Meta == nil {
-		return 0
+		return nil, 0
 	}
-	return m.Meta.Has & meta.Kinds(c.wanted())
+	kinds := m.Meta.Has & meta.Kinds(c.wanted())
+	switch {
+	case kinds == 0:
+		return nil, 0
+	case kinds&meta.KindNames == 0:
+		return m.Meta, kinds
+	}
+	names := c.visibleTo(m.Meta.Names)
+	switch {
+	case len(names) == len(m.Meta.Names):
+		return m.Meta, kinds
+	case len(names) == 0 && kinds == meta.KindNames:
+		return nil, 0
+	case len(names) == 0:
+		return m.Meta, kinds &^ meta.KindNames
+	}
+	data := *m.Meta
+	data.Names = names
+	return &data, kinds
 }
 
-// Info returns what others may learn of the connection, of the kinds in want: what was known of the
-// process when it connected, the names that it owns now, its description.
+// visibleTo returns the names that c may see, without changing the slice.
+func (c *Conn) visibleTo(names []meta.OwnedName) []meta.OwnedName {
+	c.bus.mu.RLock()
+	defer c.bus.mu.RUnlock()
+	hidden := func(n meta.OwnedName) bool { return !c.seesName(n.Name) }
+	if c.monitor != nil || !slices.ContainsFunc(names, hidden) { // monitors see everything
+		return names
+	}
+	return slices.DeleteFunc(slices.Clone(names), hidden)
+}
+
+// InfoFor returns what another connection may learn of c, of the kinds in want: what was known of the process when
+// it connected, the names that it owns now, as far as the other may see them, its description.
+func (c *Conn) InfoFor(other *Conn, want meta.Kinds) meta.Data {
+	data := c.Info(want)
+	if data.Names = other.visibleTo(data.Names); len(data.Names) == 0 {
+		data.Names, data.Has = nil, data.Has&^meta.KindNames
+	}
+	return data
+}
+
+// Info returns what may be known of the connection by whoever sees everything: as InfoFor, with all names.
 func (c *Conn) Info(want meta.Kinds) meta.Data {
 	b := c.bus
 	b.mu.RLock()

@@ -74,7 +74,7 @@ func TestMetadataIsWhatEverybodyPermits(t *testing.T) {
 			known.Has &= test.can
 			sender.mustPost(nativeMessage(receiver.ID(), &maker{can: bus.PartsMetadata, data: &known}))
 			m := receiver.next()
-			got := receiver.Attached(m)
+			_, got := receiver.Attached(m)
 			if got != test.want {
 				t.Errorf("attached %s, want %s", got, test.want)
 			}
@@ -150,7 +150,8 @@ func TestMessagesOfTheBusHaveTimestampsOnly(t *testing.T) {
 	last := uint64(0)
 	for range want {
 		m := receiver.next()
-		got = append(got, fmt.Sprintf("%s %s", describe(m), receiver.Attached(m)))
+		_, kinds := receiver.Attached(m)
+		got = append(got, fmt.Sprintf("%s %s", describe(m), kinds))
 		if m.Answer {
 			if m.Sequence != 0 {
 				t.Errorf("an answer has the number %d", m.Sequence)
@@ -191,7 +192,8 @@ func TestEachReceiverGetsWhatItAskedFor(t *testing.T) {
 	var got []string
 	for _, r := range receivers {
 		m := r.next()
-		got = append(got, r.Attached(m).String())
+		_, kinds := r.Attached(m)
+		got = append(got, kinds.String())
 		r.Delivered([]*bus.Message{m})
 	}
 	if want := []string{"none", "pids", "timestamp,creds"}; !slices.Equal(got, want) {

@@ -31,9 +31,13 @@ func (c *Conn) BecomeMonitor(f Filter) error {
 		b.mu.Unlock()
 		return c.gone()
 	}
+	if c.confined != nil {
+		b.mu.Unlock()
+		return errorf(ErrUnsupported, "there are no monitors on the custom endpoint %s", c.confined.name)
+	}
 	before := b.audience.parts
 	if c.monitor == nil {
-		c.leave()
+		c.leave(c)
 		b.monitors = append(b.monitors, c)
 		b.audience.add(c.wanted())
 	}

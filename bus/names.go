@@ -113,6 +113,14 @@ func (c *Conn) mayClaim(s string) error {
 	case !c.ordinary():
 		return errorf(ErrUnsupported, "connection %s is an activator or a policy holder, which may not own names", c.UniqueName())
 	}
+	return c.mayOwn(s)
+}
+
+// mayOwn asks the endpoint of c, and the policy. Bus.mu is held.
+func (c *Conn) mayOwn(s string) error {
+	if e := c.confined; e != nil && !e.gate.permits(c, s, AccessOwn) {
+		return errorf(ErrDenied, "the endpoint %s does not let user %d own the name %s", e.name, c.uid, s)
+	}
 	return c.bus.policy.Own(c, s)
 }
 
@@ -258,7 +266,7 @@ func (c *Conn) ReleaseName(s string) error {
 	case n != nil && n.find(c) >= 0:
 		b.removeOwner(c, n, c)
 		return nil
-	case n == nil || !b.policy.See(c, s):
+	case n == nil || !c.seesName(s):
 		return errorf(ErrNoSuchName, "nobody owns the name %s", s)
 	}
 	return errorf(ErrNotOwner, "connection %s does not own the name %s", c.UniqueName(), s)
@@ -284,6 +292,7 @@ func (c *Conn) handOver(n *name, change func()) {
 	if len(n.owners) == 0 {
 		b.vacant--
 	}
+	c.bus.noteMet(old, n.name)
 	old.owned = removeLast(old.owned, n.name)
 	if old.tellOwn {
 		c.tell(old, 0, Notification{Kind: NameLost, Name: n.name, OldOwner: old.id})
@@ -332,7 +341,7 @@ func (c *Conn) Lookup(s string) *Conn {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	n := b.names[s]
-	if n == nil || len(n.owners) == 0 || !b.policy.See(c, s) {
+	if n == nil || len(n.owners) == 0 || !c.seesName(s) {
 		return nil
 	}
 	return n.primary()
@@ -344,7 +353,7 @@ func (c *Conn) LookupID(id ID) *Conn {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	found := b.conns[id]
-	if found == nil || !b.policy.See(c, found.UniqueName()) {
+	if found == nil || !c.seesConn(found) {
 		return nil
 	}
 	return found
@@ -357,12 +366,12 @@ func (c *Conn) ListNames() (names []string, ids []ID) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for s, n := range b.names {
-		if len(n.owners) > 0 && b.policy.See(c, s) {
+		if len(n.owners) > 0 && c.seesName(s) {
 			names = append(names, s)
 		}
 	}
 	for id, conn := range b.conns {
-		if b.policy.See(c, conn.UniqueName()) {
+		if c.seesConn(conn) {
 			ids = append(ids, id)
 		}
 	}
@@ -376,12 +385,14 @@ func (c *Conn) ListOwners(s string) []ID {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	n := b.names[s]
-	if n == nil || !b.policy.See(c, s) {
+	if n == nil || !c.seesName(s) {
 		return nil
 	}
-	ids := make([]ID, len(n.owners))
-	for i, o := range n.owners {
-		ids[i] = o.conn.id
+	ids := make([]ID, 0, len(n.owners))
+	for _, o := range n.owners {
+		if c.seesWaiting(o.conn) {
+			ids = append(ids, o.conn.id)
+		}
 	}
 	return ids
 }

@@ -61,7 +61,8 @@ func (c *Conn) notify(dst ID, cookie uint64, n Notification) *Message {
 	made := &notice{notification: n}
 	made.notification.rendered = &made.rendered
 	m := &made.message
-	m.Dst, m.ReplyCookie, m.Notification, m.uid = dst, cookie, &made.notification, c.uid
+	m.Dst, m.ReplyCookie, m.Notification = dst, cookie, &made.notification
+	m.uid, m.door = c.uid, c.door
 	m.Has = ^connectionParts
 	return m
 }

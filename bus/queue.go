@@ -61,7 +61,7 @@ func (c *Conn) pushLocked(dst *Conn, m *Message, how how) error {
 		return errorf(ErrNoSuchConn, "connection :1.%d has left", dst.id)
 	}
 	if how == forced {
-		q.ledger.add(q.ledger.entry(m.uid), m)
+		q.ledger.add(q.ledger.entry(m.payer()), m)
 	} else if m.special && dst.service != nil {
 		if err := dst.admit(m); err != nil {
 			return err
@@ -210,7 +210,7 @@ func (c *Conn) note(n Notification) *Message {
 	m.uid = busUID
 	m.account()
 	ledger := &c.queue.ledger
-	ledger.add(ledger.entry(m.uid), m)
+	ledger.add(ledger.entry(busAccount), m)
 	return m
 }
 

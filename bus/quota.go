@@ -1,7 +1,7 @@
 package bus
 
 // A Quota limits what the receive queue of a connection holds for its senders, counted by the user
-// who sent. That is what keeps a receiver that does not read from costing anybody but its senders.
+// who sent, or by the custom endpoint. That is what keeps a receiver that does not read from costing anybody but its senders.
 //
 // With Fair the rule is kdbus's: half of Bytes is the owner's, for what it asks the bus, and a user may
 // hold a third of what the other users have left of the other half. Users who come first are
@@ -16,14 +16,14 @@ type Quota struct {
 	Fair     bool
 }
 
-// usage is what one user holds of a queue.
+// usage is what one user, or one custom endpoint, holds of a queue.
 type usage struct {
-	uid              uint32
-	memfds           uint32
-	bytes, msgs, fds int
+	account     account
+	bytes, msgs int
+	fds, memfds uint32
 }
 
-// ledger is the account book of one queue: an entry for each user that has something in it.
+// ledger is the account book of one queue: an entry for each account that has something in it.
 type ledger struct {
 	total   int // bytes of all users
 	peak    int // the most that total has been
@@ -32,16 +32,16 @@ type ledger struct {
 	users   []usage
 }
 
-func (l *ledger) entry(uid uint32) *usage {
+func (l *ledger) entry(a account) *usage {
 	for i := range l.users {
-		if l.users[i].uid == uid {
+		if l.users[i].account == a {
 			return &l.users[i]
 		}
 	}
-	// Not usage{uid: uid}: that goes through memory, in pieces that the processor waits for.
+	// Not usage{account: a}: that goes through memory, in pieces that the processor waits for.
 	l.users = append(l.users, usage{})
 	u := &l.users[len(l.users)-1]
-	u.uid = uid
+	u.account = a
 	return u
 }
 
@@ -54,7 +54,7 @@ type breach struct {
 
 // charge enters a message, or says which limit it would break.
 func (l *ledger) charge(q *Quota, m *Message) *breach {
-	u := l.entry(m.uid)
+	u := l.entry(m.payer())
 	if over := l.check(u, q, m); over != nil {
 		l.forget(u)
 		return over
@@ -67,7 +67,7 @@ func (l *ledger) add(u *usage, m *Message) {
 	size, fds := m.Size(), len(m.FDs)
 	u.bytes += size
 	u.msgs++
-	u.fds += fds
+	u.fds += uint32(fds)
 	if m.special {
 		u.memfds += uint32(len(m.Extra.Memfds))
 	}
@@ -90,11 +90,11 @@ func (l *ledger) check(u *usage, q *Quota, m *Message) *breach {
 		return &breach{limitQueueBytes, "bytes", u.bytes, q.Bytes}
 	}
 	// Answers of the bus are many and small if a peer asks much at a time: their bytes count.
-	if q.Messages > 0 && u.msgs >= q.Messages && u.uid != busUID {
+	if q.Messages > 0 && u.msgs >= q.Messages && u.account != busAccount {
 		return &breach{limitMessages, "messages", u.msgs, q.Messages}
 	}
-	if fds > 0 && u.fds+fds > q.FDs {
-		return &breach{limitQueueFDs, "file descriptors", u.fds, q.FDs}
+	if fds > 0 && int(u.fds)+fds > q.FDs {
+		return &breach{limitQueueFDs, "file descriptors", int(u.fds), q.FDs}
 	}
 	if m.special && len(m.Extra.Memfds) > 0 {
 		return u.checkMemfds(q, len(m.Extra.Memfds))
@@ -106,7 +106,7 @@ func (l *ledger) check(u *usage, q *Quota, m *Message) *breach {
 // has, for the bus's answers to it.
 func (l *ledger) checkFair(u *usage, q *Quota, size int) *breach {
 	half := q.Bytes / 2
-	if u.uid == busUID {
+	if u.account == busAccount {
 		if u.bytes+size > half {
 			return &breach{limitPool, "bytes", u.bytes, half}
 		}
@@ -114,7 +114,7 @@ func (l *ledger) checkFair(u *usage, q *Quota, size int) *breach {
 	}
 	free := half - l.total
 	for i := range l.users {
-		if l.users[i].uid == busUID {
+		if l.users[i].account == busAccount {
 			free += l.users[i].bytes
 		}
 	}
@@ -142,7 +142,7 @@ func (l *ledger) limit(u *usage, q *Quota) int {
 	}
 	free := q.Bytes/2 - l.total + u.bytes
 	for i := range l.users {
-		if l.users[i].uid == busUID {
+		if l.users[i].account == busAccount {
 			free += l.users[i].bytes
 		}
 	}
@@ -152,13 +152,13 @@ func (l *ledger) limit(u *usage, q *Quota) int {
 // release takes a message off the books.
 func (l *ledger) release(m *Message) {
 	size, fds := m.Size(), len(m.FDs)
-	u := l.entry(m.uid)
+	u := l.entry(m.payer())
 	if m.special {
 		u.memfds -= uint32(len(m.Extra.Memfds))
 	}
 	u.bytes -= size
 	u.msgs--
-	u.fds -= fds
+	u.fds -= uint32(fds)
 	l.fds -= fds
 	l.total -= size
 	l.forget(u)

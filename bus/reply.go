@@ -150,9 +150,9 @@ func (c *Conn) disown(w *call) {
 	w.prev, w.next = nil, nil
 }
 
-// abandonCalls ends all calls in which c takes part: those who wait for c are told. Bus.mu is held
-// for writing.
-func (c *Conn) abandonCalls() {
+// abandonCalls ends all calls in which c takes part: those who wait for c are told. by is whose doing it is. Bus.mu
+// is held for writing.
+func (c *Conn) abandonCalls(by *Conn) {
 	for _, w := range c.calls {
 		w.callee.disown(w)
 	}
@@ -161,7 +161,7 @@ func (c *Conn) abandonCalls() {
 	for w := c.owed; w != nil; w = c.owed { // the newest first, as dbus-daemon has it
 		c.disown(w)
 		w.caller.settle(w.key)
-		c.tell(w.caller, w.key.cookie, Notification{Kind: ReplyDead, OldOwner: c.id})
+		by.tell(w.caller, w.key.cookie, Notification{Kind: ReplyDead, OldOwner: c.id})
 	}
 }
 
@@ -171,7 +171,7 @@ func (c *Conn) abandonCalls() {
 // be given back by Delivered.
 func (c *Conn) Undeliverable(m *Message) {
 	b := c.bus
-	messenger := &Conn{bus: b, uid: c.uid}
+	messenger := &Conn{bus: b, uid: c.uid, door: c.door}
 	b.mu.Lock()
 	if m.ReplyCookie != 0 && m.Dst == c.id {
 		messenger.tell(c, m.ReplyCookie, Notification{Kind: ReplyDead, OldOwner: m.Src})

@@ -13,7 +13,7 @@ func (c *Conn) Send(m *Message) error {
 		c.tellRefused()
 	}
 	m.Src = c.id
-	m.uid = c.uid
+	m.uid, m.door = c.uid, c.door
 	c.prepare(m)
 	for {
 		missing, err := c.try(m)
@@ -26,7 +26,11 @@ func (c *Conn) Send(m *Message) error {
 
 // prepare has those parts of m made that the policy needs of every message, rather than try in vain.
 func (c *Conn) prepare(m *Message) {
-	if lacking := Parts(c.bus.early.Load()) &^ m.Has; lacking != 0 {
+	early := Parts(c.bus.early.Load())
+	if c.confined != nil {
+		early |= Parts(c.confined.early.Load())
+	}
+	if lacking := early &^ m.Has; lacking != 0 {
 		m.supply(lacking)
 	}
 }
@@ -112,7 +116,7 @@ func (c *Conn) broadcast(m *Message) (missing Parts, err error) {
 	if err := c.maySend(); err != nil {
 		return 0, err
 	}
-	wants := c.gather(c, nil, m, b.monitorWants|b.needs)
+	wants := c.gather(c, nil, m, b.monitorWants|b.needs|b.hearing)
 	defer b.scatter()
 	if missing := c.missing(m, wants); missing != 0 {
 		return missing, nil
@@ -131,7 +135,19 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 		return 0, err
 	}
 	dst, err := c.resolve(m)
+	var awaited *call
+	if err == nil {
+		if m.ReplyCookie != 0 {
+			awaited = dst.awaited(callKey{m.ReplyCookie, c.id})
+		}
+		if awaited == nil && !c.sees(dst, m) {
+			err = unknown(m)
+		}
+	}
 	wants := b.monitorWants | b.needs
+	if c.confined != nil {
+		wants |= c.confined.gate.callNeeds
+	}
 	if err == nil {
 		wants |= dst.wanted()
 		if m.Flags&Signal != 0 {
@@ -144,10 +160,6 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 	}
 	if missing := c.missing(m, wants); missing != 0 {
 		return missing, nil
-	}
-	var awaited *call
-	if err == nil && m.ReplyCookie != 0 {
-		awaited = dst.awaited(callKey{m.ReplyCookie, c.id})
 	}
 	var denied error
 	starts := err == nil && dst.service != nil
@@ -171,10 +183,13 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 		denied = c.allowed(dst, m, awaited != nil)
 	}
 	if denied != nil {
-		if !c.sees(dst, m) {
+		if m.DstName == "" && !b.policy.See(c, dst.UniqueName()) {
 			return 0, unknown(m)
 		}
 		return 0, denied
+	}
+	if dst.confined != nil {
+		dst.metBy(c, m)
 	}
 	switch {
 	case m.ReplyCookie != 0 && awaited == nil && dst.wanted()&PartDBus1 != 0 && b.policy.Unrequested():
@@ -200,6 +215,7 @@ func (c *Conn) signal(dst *Conn, m *Message) {
 	switch {
 	case !dst.ordinary():
 	case dst.wanted()&PartDBus1 == 0 && !dst.subscribed(c, m):
+	case !dst.hears(c, m):
 	case len(m.FDs) > 0 && !dst.acceptFDs:
 		c.drop(dst)
 	default:
@@ -222,7 +238,7 @@ func (c *Conn) resolve(m *Message) (*Conn, error) {
 	dst := n.primary()
 	switch {
 	case m.Dst != ToName && m.Dst != dst.id:
-		if !c.bus.policy.See(c, m.DstName) {
+		if !c.seesName(m.DstName) {
 			return nil, unknown(m)
 		}
 		return nil, errorf(ErrMoved, "the name %s belongs to %s, not to %s", m.DstName, dst.UniqueName(), m.Dst)
@@ -242,16 +258,29 @@ func unknown(m *Message) error {
 	return errorf(ErrNoSuchName, "nobody owns the name %s", m.DstName)
 }
 
-// sees reports whether c may know of the receiver dst of m.
-func (c *Conn) sees(dst *Conn, m *Message) bool {
-	if m.DstName == "" {
-		return c.bus.policy.See(c, dst.UniqueName())
+// addressee says for people to whom m goes.
+func (m *Message) addressee(dst *Conn) string {
+	if m.DstName != "" {
+		return m.DstName
 	}
-	return c.bus.policy.See(c, m.DstName)
+	return dst.UniqueName()
+}
+
+// hears asks whether dst, who has subscribed to it, may get a signal of src for it alone, as for broadcasts:
+// kdbus.policy(7), "TALK access and multiple well-known names per connection".
+func (dst *Conn) hears(src *Conn, m *Message) bool {
+	if e := dst.confined; e != nil && !e.gate.hears(dst, src, m) {
+		return false
+	}
+	p := dst.bus.protection
+	return p == nil || p.talks(dst, src)
 }
 
 // allowed asks whether m may go from c to dst.
 func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
+	if e := c.confined; e != nil && !requested && !e.gate.talks(c, dst, m) {
+		return errorf(ErrDenied, "the endpoint %s does not let user %d talk to %s", e.name, c.uid, m.addressee(dst))
+	}
 	if err := c.bus.policy.Send(c, dst, m, requested); err != nil {
 		return err
 	}
@@ -268,7 +297,7 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
 // monitors, and the policy is asked whether it may be sent. The caller then acts on it.
 func (c *Conn) SendToBus(m *Message) error {
 	m.Src = c.id
-	m.uid = c.uid
+	m.uid, m.door = c.uid, c.door
 	c.prepare(m)
 	for {
 		missing, err := c.tryBus(m)
@@ -324,10 +353,6 @@ func (c *Conn) toBus(m *Message, eavesdropped bool) (missing Parts, err error) {
 	return 0, nil
 }
 
-// busUID is the account of the bus's own answers: nobody's uid, see setreuid(2). What others have
-// sent to a connection does not keep it from asking the bus.
-const busUID = 1<<32 - 1
-
 // Deliver queues a message of the bus itself for c, such as an answer of its driver, or what the
 // front-end answers on its own account ([Message].Answer). An error means that c's peer does not
 // read what it asked for. What the policy does not let c have vanishes, as with dbus-daemon. The
@@ -338,7 +363,7 @@ func (c *Conn) Deliver(m *Message) error {
 	}
 	m.Src = FromBus
 	m.Dst = c.id
-	m.uid = busUID
+	m.uid, m.door = busUID, 0
 	b := c.bus
 	if m.Answer {
 		m.account()

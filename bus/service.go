@@ -45,7 +45,8 @@ func (m *Message) waiter() *waiter {
 // Then answer(nil) makes a message of the bus for c, or, if the service is given up,
 // answer(reason). The former is called with the bus locked, and must not block and not call back. Nothing
 // is said to who has left. Errors: ErrExists if the name has an owner, ErrNoSuchName if it is no
-// service's, and those of Admit.
+// service's or c may not see it, ErrDenied if its
+// endpoint does not let c talk to it, and those of Admit.
 func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error {
 	b := c.bus
 	b.mu.Lock()
@@ -54,12 +55,16 @@ func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error
 	switch {
 	case !c.joined:
 		return c.gone()
+	case n != nil && !c.seesName(name):
+		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
 	case n != nil && len(n.owners) > 0:
 		return errorf(ErrExists, "the name %s has an owner", name)
 	case n == nil || n.activator == nil || n.activator.service == nil:
 		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
+	case c.confined != nil && !c.confined.gate.permits(c, name, AccessTalk):
+		return errorf(ErrDenied, "the endpoint %s does not let user %d start an owner of the name %s", c.confined.name, c.uid, name)
 	}
-	m := &Message{Src: c.id, DstName: name, Extra: &Extra{via: n, Form: &waiter{answer}}, uid: c.uid}
+	m := &Message{Src: c.id, DstName: name, Extra: &Extra{via: n, Form: &waiter{answer}}, uid: c.uid, door: c.door}
 	b.stamp(m)
 	defer m.Release()
 	return c.push(n.activator, m, reported)
@@ -90,7 +95,7 @@ func (c *Conn) sendToName(name string, build func(owner *Conn) *Message) error {
 	}
 	m := build(owner)
 	defer m.Release()
-	m.Src, m.uid = FromBus, busUID
+	m.Src, m.uid, m.door = FromBus, busUID, 0
 	if owner == nil {
 		m.via(n)
 	}
@@ -246,6 +251,9 @@ func (c *Conn) deliverHeld(n *name, from, to *Conn, m *Message) {
 		err = errorf(ErrMissingPayload, "the message has no form that connection %s, which speaks D-Bus 1, can read", to.UniqueName())
 	}
 	if err == nil {
+		if to.confined != nil && src != nil {
+			to.metBy(src, m)
+		}
 		err = c.push(to, m, reported)
 	}
 	if err != nil {
@@ -261,7 +269,7 @@ func (b *Bus) judgeAgain(n *name, src, owner *Conn, m *Message) error {
 	// m is in the queues of monitors, too, so that it cannot be given what it had while it was routed.
 	again := &Message{
 		Src: m.Src, Dst: m.Dst, DstName: n.name, Flags: m.Flags, Has: m.Has, Cookie: m.Cookie, ReplyCookie: m.ReplyCookie,
-		Sequence: m.Sequence, Payload: m.Payload, FDs: m.FDs, Extra: m.Extra, Meta: m.Meta, uid: m.uid, size: m.size,
+		Sequence: m.Sequence, Payload: m.Payload, FDs: m.FDs, Extra: m.Extra, Meta: m.Meta, uid: m.uid, door: m.door, size: m.size,
 	}
 	if b.config.View != nil && b.needs&PartHeader != 0 {
 		again.View = b.config.View(m)
@@ -273,7 +281,7 @@ func (b *Bus) judgeAgain(n *name, src, owner *Conn, m *Message) error {
 func (c *Conn) admit(m *Message) error {
 	l := &c.queue.ledger
 	if m.uid == busUID {
-		l.add(l.entry(m.uid), m)
+		l.add(l.entry(busAccount), m)
 		return nil
 	}
 	if err := c.service.Admit(m.uid, m.Size()); err != nil {

@@ -2,9 +2,9 @@ package bus
 
 // Who holds how much of what is limited: for administrators, who want to know who filled a queue.
 
-// A QueueShare is what one user holds of a receive queue, by the messages that it sent.
+// A QueueShare is what one user, or one custom endpoint, holds of a receive queue, by the messages that it sent.
 type QueueShare struct {
-	UID                          uint32
+	Account
 	Messages, Bytes, FDs, Memfds int
 	MaxBytes                     int // what it may hold: with [Quota.Fair], as things are now
 }
@@ -20,50 +20,58 @@ func (s QueueShare) Percent() int {
 	return int(100 * int64(s.Bytes) / int64(s.MaxBytes))
 }
 
-// QueueShares returns what users hold of the receive queue, in no order. The bus's own answers to the
-// peer are no user's.
+// QueueShares returns what users and custom endpoints hold of the receive queue, in no order. The bus's own answers to
+// the peer are nobody's.
 func (c *Conn) QueueShares() []QueueShare {
+	c.bus.mu.RLock()
+	defer c.bus.mu.RUnlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := &c.queue.ledger
 	shares := make([]QueueShare, 0, len(l.users))
 	for i := range l.users {
 		u := &l.users[i]
-		if u.uid != busUID {
-			shares = append(shares, QueueShare{UID: u.uid, Messages: u.msgs, Bytes: u.bytes, FDs: u.fds, Memfds: int(u.memfds),
+		if u.account != busAccount {
+			shares = append(shares, QueueShare{Account: c.bus.nameOf(u.account), Messages: u.msgs, Bytes: u.bytes, FDs: int(u.fds), Memfds: int(u.memfds),
 				MaxBytes: l.limit(u, &c.limits.load().Quota)})
 		}
 	}
 	return shares
 }
 
-// UserStats is what one user has on a bus.
+// UserStats is what one user, or one custom endpoint, has on a bus.
 type UserStats struct {
-	Conns, MaxConns      int // on all buses of the domain
+	Conns, MaxConns      int // of a user on all buses of the domain of the same kind: see [Domain.MakeBus]
 	Messages, Bytes, FDs int // that the user sent and that wait for their receivers on this bus
 	FullestPercent       int // how much of its share in one receiver's queue it holds, where that is most
 }
 
-// UserStats returns what each user has who has a connection, or messages that wait. It looks at
-// every connection.
-func (b *Bus) UserStats() map[uint32]UserStats {
-	users := make(map[uint32]UserStats)
-	for uid, n := range b.domain.userConns() {
-		users[uid] = UserStats{Conns: n}
+// UserStats returns what each user and each custom endpoint has who has a connection, or messages that wait. It
+// looks at every connection.
+func (b *Bus) UserStats() map[Account]UserStats {
+	users := make(map[Account]UserStats)
+	for uid, n := range b.domain.userConns(b.made) {
+		users[Account{UID: uid}] = UserStats{Conns: n}
 	}
+	b.mu.RLock()
+	for _, e := range b.doors {
+		users[e.account()] = UserStats{Conns: len(e.conns)}
+	}
+	b.mu.RUnlock()
 	for _, c := range append(b.Conns(), b.activators()...) {
 		for _, share := range c.QueueShares() {
-			u := users[share.UID]
+			u := users[share.Account]
 			u.Messages += share.Messages
 			u.Bytes += share.Bytes
 			u.FDs += share.FDs
 			u.FullestPercent = max(u.FullestPercent, share.Percent())
-			users[share.UID] = u
+			users[share.Account] = u
 		}
 	}
-	for uid, u := range users {
-		u.MaxConns = b.domain.MaxConnsPerUser()
-		users[uid] = u
+	most := b.domain.maxConnsOf(b.made)
+	for account, u := range users {
+		u.MaxConns = most
+		users[account] = u
 	}
 	return users
 }

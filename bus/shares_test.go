@@ -17,12 +17,12 @@ func TestSharesOfAQueueAreToldByUser(t *testing.T) {
 		want  []bus.QueueShare
 	}{
 		{"of kdbus", bus.Quota{Bytes: 12_000, Messages: 256, FDs: 16, Fair: true}, []bus.QueueShare{
-			{UID: 1, Messages: 2, Bytes: 1000, FDs: 3, MaxBytes: (6000 - 500) / 3},
-			{UID: 2, Messages: 1, Bytes: 500, MaxBytes: (6000 - 1000) / 3},
+			{Account: bus.Account{UID: 1}, Messages: 2, Bytes: 1000, FDs: 3, MaxBytes: (6000 - 500) / 3},
+			{Account: bus.Account{UID: 2}, Messages: 1, Bytes: 500, MaxBytes: (6000 - 1000) / 3},
 		}},
 		{"of dbus-daemon", bus.Quota{Bytes: 2000, FDs: 16}, []bus.QueueShare{
-			{UID: 1, Messages: 2, Bytes: 1000, FDs: 3, MaxBytes: 2000},
-			{UID: 2, Messages: 1, Bytes: 500, MaxBytes: 2000},
+			{Account: bus.Account{UID: 1}, Messages: 2, Bytes: 1000, FDs: 3, MaxBytes: 2000},
+			{Account: bus.Account{UID: 2}, Messages: 1, Bytes: 500, MaxBytes: 2000},
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -44,10 +44,10 @@ func TestSharesOfAQueueAreToldByUser(t *testing.T) {
 			}
 			percent := 100 * 1000 / test.want[0].MaxBytes
 			maxConns := bus.DefaultMaxConnsPerUser
-			if diff := gocmp.Diff(map[uint32]bus.UserStats{
-				1: {Conns: 1, MaxConns: maxConns, Messages: 2, Bytes: 1000, FDs: 3, FullestPercent: percent},
-				2: {Conns: 1, MaxConns: maxConns, Messages: 1, Bytes: 500, FullestPercent: 100 * 500 / test.want[1].MaxBytes},
-				3: {Conns: 1, MaxConns: maxConns},
+			if diff := gocmp.Diff(map[bus.Account]bus.UserStats{
+				{UID: 1}: {Conns: 1, MaxConns: maxConns, Messages: 2, Bytes: 1000, FDs: 3, FullestPercent: percent},
+				{UID: 2}: {Conns: 1, MaxConns: maxConns, Messages: 1, Bytes: 500, FullestPercent: 100 * 500 / test.want[1].MaxBytes},
+				{UID: 3}: {Conns: 1, MaxConns: maxConns},
 			}, b.UserStats()); diff != "" {
 				t.Errorf("users, -want +got\n%s", diff)
 			}

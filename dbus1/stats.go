@@ -7,7 +7,7 @@ import (
 
 // The interface org.freedesktop.DBus.Debug.Stats: what is on the bus and what waits, now and at the
 // peak. Names are dbus-daemon's where there is something to report under them. What it does not tell is
-// who fills a queue, and how much it may hold: the keys Users, OutgoingPerUser and those
+// who fills a queue, and how much it may hold: the keys Users and Endpoints, OutgoingPerUser and OutgoingPerEndpoint and those
 // with Max; and which limits there are and have been reached: Limits and LimitsReached (statslimits.go).
 
 var statsMethods = []method{
@@ -27,11 +27,29 @@ func (s statistics) set64(name string, n uint64) {
 	s[name] = wire.Variant{Signature: "t", Value: n}
 }
 
-// perUser are numbers by user id.
-type perUser map[uint32]map[string]uint64
+// perAccount are numbers of users and of custom endpoints.
+type perAccount map[bus.Account]map[string]uint64
 
-func (s statistics) setPerUser(name string, users perUser) {
-	s[name] = wire.Variant{Signature: "a{ua{st}}", Value: map[uint32]map[string]uint64(users)}
+// set sets one of the numbers of an account.
+func (p perAccount) set(a bus.Account, key string, n uint64) {
+	if p[a] == nil {
+		p[a] = make(map[string]uint64)
+	}
+	p[a][key] = n
+}
+
+// setPerAccount tells the numbers of users, by their ids, and those of endpoints, by their names.
+func (s statistics) setPerAccount(users, endpoints string, accounts perAccount) {
+	byID, byName := make(map[uint32]map[string]uint64), make(map[string]map[string]uint64)
+	for a, numbers := range accounts {
+		if a.Endpoint == "" {
+			byID[a.UID] = numbers
+		} else {
+			byName[a.Endpoint] = numbers
+		}
+	}
+	s[users] = wire.Variant{Signature: "a{ua{st}}", Value: byID}
+	s[endpoints] = wire.Variant{Signature: "a{sa{st}}", Value: byName}
 }
 
 func getStats(c *call) error {
@@ -50,36 +68,30 @@ func getStats(c *call) error {
 	s.set("BusNames", onBus.Names)
 	s.set("PeakBusNames", onBus.PeakNames)
 	s.set("PeakBusNamesPerConnection", onBus.PeakConnNames+1) // and the unique name
-	s.setPerUser("Users", c.server.userStatistics())
+	s.setPerAccount("Users", "Endpoints", c.server.accountStatistics())
 	s["Limits"] = wire.Variant{Signature: "a{sx}", Value: c.server.limitStatistics()}
 	s["LimitsReached"] = wire.Variant{Signature: "a{sa{sv}}", Value: reachedStatistics(c.server.bus.Excesses())}
 	return c.reply(map[string]wire.Variant(s))
 }
 
-// userStatistics tells what users have who have something, or have reached a limit.
-func (s *Server) userStatistics() perUser {
-	users := make(perUser)
-	set := func(uid uint32, key string, n uint64) {
-		if users[uid] == nil {
-			users[uid] = make(map[string]uint64)
-		}
-		users[uid][key] = n
-	}
-	for uid, u := range s.bus.UserStats() {
-		users[uid] = map[string]uint64{
+// accountStatistics tells what users and endpoints have that have something, or have reached a limit.
+func (s *Server) accountStatistics() perAccount {
+	accounts := make(perAccount)
+	for a, u := range s.bus.UserStats() {
+		accounts[a] = map[string]uint64{
 			"Connections": uint64(u.Conns), "MaxConnections": uint64(u.MaxConns),
 			"QueuedMessages": uint64(u.Messages), "QueuedBytes": uint64(u.Bytes), "QueuedFDs": uint64(u.FDs),
 			"FullestPercent": uint64(u.FullestPercent),
 		}
 	}
 	for uid, n := range s.Arrivals() {
-		set(uid, "IncompleteConnections", uint64(n.Begun))
-		set(uid, "WaitingConnections", uint64(n.Waiting))
+		accounts.set(bus.Account{UID: uid}, "IncompleteConnections", uint64(n.Begun))
+		accounts.set(bus.Account{UID: uid}, "WaitingConnections", uint64(n.Waiting))
 	}
-	for uid, times := range s.bus.Excesses().ByUser() {
-		set(uid, "LimitsReached", times)
+	for a, times := range s.bus.Excesses().ByAccount() {
+		accounts.set(a, "LimitsReached", times)
 	}
-	return users
+	return accounts
 }
 
 func getConnectionStats(c *call) error {
@@ -128,14 +140,14 @@ func setLimits(s statistics, conn *bus.Conn) {
 	s.set64("MaxOutgoingMessages", uint64(limits.Quota.Messages)) // 0: as many as there is space for
 	s.set64("MaxBusNames", uint64(limits.MaxNames)+1)
 	s.set64("MaxPendingReplies", uint64(limits.MaxCalls))
-	users := make(perUser)
+	accounts := make(perAccount)
 	for _, share := range conn.QueueShares() {
-		users[share.UID] = map[string]uint64{
+		accounts[share.Account] = map[string]uint64{
 			"Messages": uint64(share.Messages), "Bytes": uint64(share.Bytes), "FDs": uint64(share.FDs), "Memfds": uint64(share.Memfds),
 			"MaxBytes": uint64(share.MaxBytes), "Percent": uint64(share.Percent()),
 		}
 	}
-	s.setPerUser("OutgoingPerUser", users)
+	s.setPerAccount("OutgoingPerUser", "OutgoingPerEndpoint", accounts)
 }
 
 func getAllMatchRules(c *call) error {

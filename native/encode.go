@@ -50,11 +50,7 @@ func (c *conn) Encode(e *transport.Encoding, m *bus.Message) {
 		e.FDs(m.FDs...)
 		e.FDs(m.Memfds()...)
 	}
-	var data *meta.Data
-	kinds := c.bus.Attached(m)
-	if kinds != 0 {
-		data = m.Meta
-	}
+	data, kinds := c.bus.Attached(m)
 	switch {
 	case c.encodeBrief(e, &h, m, own, data):
 	case own == nil:
@@ -243,7 +239,7 @@ func (c *conn) encodeNotification(e *transport.Encoding, h *abi.FrameHeader, m *
 		e.Head(func(dst []byte) []byte { return append(h.Append(dst), text...) })
 		return
 	}
-	kinds := c.bus.Attached(m)
+	data, kinds := c.bus.Attached(m)
 	e.Head(func(dst []byte) []byte {
 		start := len(dst)
 		k := abi.Message{DstID: uint64(m.Dst), CookieReply: m.ReplyCookie, Notification: notification(m.Notification)}
@@ -253,7 +249,7 @@ func (c *conn) encodeNotification(e *transport.Encoding, h *abi.FrameHeader, m *
 		if m.Dst == bus.Broadcast {
 			k.Flags = abi.MsgSignal
 		}
-		dst = appendMetadata(k.Append(h.Append(dst)), m.Meta, kinds)
+		dst = appendMetadata(k.Append(h.Append(dst)), data, kinds)
 		return end(dst, start, h, 0)
 	})
 }

@@ -68,7 +68,7 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 		if err := sender.bus.Send(m); err != nil {
 			t.Fatal(err)
 		}
-		if got := receiver.bus.Attached(m); got != c.wants {
+		if _, got := receiver.bus.Attached(m); got != c.wants {
 			t.Errorf("%s: %v is attached", c.name, got)
 		}
 		var e transport.Encoding

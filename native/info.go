@@ -1,11 +1,8 @@
 package native
 
 import (
-	"slices"
-
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
-	"github.com/kdbus-go/kdbus/meta"
 )
 
 // list returns connections and names: kdbus.name(7), "Dumping the name registry".
@@ -28,11 +25,7 @@ func (c *conn) connInfo(r *request, i *abi.ConnInfo) error {
 	if err != nil {
 		return err
 	}
-	data := found.Info(kindsOf(i.AttachFlags))
-	data.Names = slices.DeleteFunc(data.Names, func(n meta.OwnedName) bool { return !c.bus.Sees(n.Name) })
-	if len(data.Names) == 0 {
-		data.Has &^= meta.KindNames
-	}
+	data := found.InfoFor(c.bus, kindsOf(i.AttachFlags))
 	info := abi.Info{ID: uint64(found.ID()), Flags: uint64(found.Flags()), Metadata: metadataOf(&data)}
 	r.infos = info.Append(nil)
 	i.Offset, i.InfoSize = r.infosAt(), uint64(len(r.infos))

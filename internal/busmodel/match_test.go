@@ -53,12 +53,12 @@ func (c *conn) subscribed(src *conn, x *message) bool {
 		if src == nil {
 			return takesNote(match, x.note)
 		}
-		return takes(match, src, x)
+		return c.takes(match, src, x)
 	})
 }
 
-// takes: kdbus.match(7), "Matches for signal messages from other connections".
-func takes(match bus.Match, src *conn, x *message) bool {
+// takes: kdbus.match(7), "Matches for signal messages from other connections". Names that c may not see have no owner for it.
+func (c *conn) takes(match bus.Match, src *conn, x *message) bool {
 	if len(match.Changes) > 0 {
 		return false
 	}
@@ -73,7 +73,7 @@ func takes(match bus.Match, src *conn, x *message) bool {
 		}
 	}
 	for _, s := range match.Names {
-		if !slices.Contains(src.owned, s) {
+		if !slices.Contains(src.owned, s) || !c.model.sees(c, s) {
 			return false
 		}
 	}

@@ -53,6 +53,7 @@ const special = bus.FlagActivator | bus.FlagPolicyHolder
 // conn is what should be true of a connection.
 type conn struct {
 	spec
+	model                   *model
 	id                      bus.ID
 	joined, closed, monitor bool
 
@@ -120,7 +121,7 @@ func (m *model) connect(s spec) (*conn, syscall.Errno) {
 	if m.connsOf(s.uid) >= maxUserConns {
 		return nil, syscall.EUSERS
 	}
-	c := &conn{spec: s, id: bus.ID(len(m.conns) + 1)}
+	c := &conn{spec: s, model: m, id: bus.ID(len(m.conns) + 1)}
 	m.conns = append(m.conns, c)
 	return c, 0
 }

@@ -38,7 +38,13 @@ type message struct {
 	via   *name      // that it was sent to, if that has an activator
 	dbus1 bool       // there is a form for D-Bus 1
 	kinds meta.Kinds // that it carries
-	names string     // of the sender, when it was sent
+	names []owned    // of the sender, when it was sent
+}
+
+// owned is a name that somebody has.
+type owned struct {
+	name  string
+	flags bus.NameFlags
 }
 
 // note is a notification.
@@ -71,7 +77,16 @@ func (x *message) line(by *conn) string {
 	l := line{src: x.src, dst: x.dst, flags: x.flags, cookie: x.cookie, reply: x.reply, priority: x.priority,
 		size: x.bytes(), fds: x.fds, memfds: x.memfds, note: x.note, kinds: x.kinds & by.receive}
 	if l.kinds&meta.KindNames != 0 {
-		l.names = x.names
+		var names []string
+		for _, n := range x.names {
+			if by.monitor || by.model.sees(by, n.name) { // of others it is told nothing
+				names = append(names, fmt.Sprintf("%s=%#x", n.name, uint64(n.flags)))
+			}
+		}
+		if len(names) == 0 {
+			l.kinds &^= meta.KindNames
+		}
+		l.names = strings.Join(names, " ")
 	}
 	return l.String()
 }
@@ -275,7 +290,7 @@ func (c *conn) shares() []bus.QueueShare {
 		i := slices.IndexFunc(all, func(s bus.QueueShare) bool { return s.UID == x.uid })
 		if i < 0 {
 			i = len(all)
-			all = append(all, bus.QueueShare{UID: x.uid})
+			all = append(all, bus.QueueShare{Account: bus.Account{UID: x.uid}})
 		}
 		all[i].Messages++
 		all[i].Bytes += x.bytes()

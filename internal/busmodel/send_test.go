@@ -3,7 +3,6 @@ package busmodel
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/kdbus-go/kdbus/bus"
@@ -102,6 +101,13 @@ func (m *model) broadcast(c *conn, x *message) {
 // unicast sends to an id or a name. Whatever cannot be seen by c is as if it did not exist.
 func (m *model) unicast(c *conn, x *message) syscall.Errno {
 	dst, errno := m.resolve(c, x)
+	var w *call
+	if errno == 0 {
+		w = dst.callTo(x.reply, c)
+		if !(x.reply != 0 && w != nil) && x.name != "" && !m.sees(c, x.name) {
+			errno = syscall.ESRCH
+		}
+	}
 	wants := m.monitorsWant()
 	if errno == 0 {
 		wants |= dst.wants()
@@ -111,12 +117,8 @@ func (m *model) unicast(c *conn, x *message) syscall.Errno {
 	if errno != 0 {
 		return errno
 	}
-	w := dst.callTo(x.reply, c)
 	requested := x.reply != 0 && w != nil
 	if errno := m.refused(c, dst, x, requested); errno != 0 {
-		if x.name != "" && !m.sees(c, x.name) {
-			return syscall.ESRCH
-		}
 		return errno
 	}
 	switch {
@@ -199,10 +201,11 @@ func (m *model) call(c, dst *conn, x *message) syscall.Errno {
 	return errno
 }
 
-// signal: kdbus.match(7), "Description": a signal to one needs a match as well. D-Bus knows no such thing.
+// signal: kdbus.match(7), "Description": a signal to one needs a match as well. D-Bus knows no such thing. As for
+// broadcasts, who receives it needs TALK to its sender: the module.
 func (m *model) signal(c, dst *conn, x *message) {
 	switch {
-	case !dst.ordinary(), !dst.wantsDBus1() && !dst.subscribed(c, x):
+	case !dst.ordinary(), !dst.wantsDBus1() && !dst.subscribed(c, x), !m.talks(dst, c):
 	case x.fds > 0 && !dst.acceptsFDs():
 		dst.lose(c)
 	default:
@@ -271,13 +274,11 @@ func (m *model) attach(c *conn, x *message, wants bus.Parts) {
 	if c.description == "" {
 		x.kinds &^= meta.KindDescription
 	}
-	var names []string
 	for _, s := range c.claims {
 		if n := m.names[s]; n.primary() == c {
-			names = append(names, fmt.Sprintf("%s=%#x", s, uint64(n.flags(c))))
+			x.names = append(x.names, owned{s, n.flags(c)})
 		}
 	}
-	x.names = strings.Join(names, " ")
 }
 
 func (m *model) number(x *message) {

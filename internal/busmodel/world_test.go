@@ -185,14 +185,15 @@ func (p *peer) giveBack() {
 }
 
 func (p *peer) line(m *bus.Message) string {
+	data, kinds := p.Attached(m)
 	l := line{src: m.Src, dst: m.Dst, flags: m.Flags, cookie: m.Cookie, reply: m.ReplyCookie, priority: m.Priority(),
-		size: m.Size(), fds: len(m.FDs), memfds: len(m.Memfds()), kinds: p.Attached(m)}
+		size: m.Size(), fds: len(m.FDs), memfds: len(m.Memfds()), kinds: kinds}
 	if n := m.Notification; n != nil {
 		l.note = &note{kind: n.Kind, name: n.Name, old: n.OldOwner, new: n.NewOwner, oldFlags: n.OldFlags, newFlags: n.NewFlags}
 	}
 	if l.kinds&meta.KindNames != 0 {
 		var names []string
-		for _, n := range m.Meta.Names {
+		for _, n := range data.Names {
 			names = append(names, fmt.Sprintf("%s=%#x", n.Name, n.Flags))
 		}
 		l.names = strings.Join(names, " ")
