@@ -94,8 +94,9 @@ func leakCheck(t *testing.T, f func()) {
 	for range 10 {
 		f()
 	}
-	// Goroutines that have done their work may take a moment to be gone.
-	for n := 0; (runtime.NumGoroutine() > goroutines || openFiles(t) > files) && n < 10_000; n++ {
+	// Goroutines that have done their work, and the bus, may take a moment.
+	end := time.Now().Add(patience)
+	for (runtime.NumGoroutine() > goroutines || openFiles(t) > files) && time.Now().Before(end) {
 		runtime.Gosched()
 	}
 	if got := runtime.NumGoroutine(); got > goroutines {
