@@ -136,8 +136,8 @@ func TestCommandRefusesWhatItsManualPageDoes(t *testing.T) {
 		bytes []byte
 		errno string
 	}{
-		{CmdBusMake, "no name", bare(&BusMake{Bloom: DefaultBloom}), "EINVAL"},
-		{CmdBusMake, "no bloom parameter", bare(&BusMake{Name: "0-a"}), "EINVAL"},
+		{CmdBusMake, "no name", bare(&BusMake{Bloom: DefaultBloom}), "EBADMSG"},
+		{CmdBusMake, "no bloom parameter", bare(&BusMake{Name: "0-a"}), "EBADMSG"},
 		{CmdBusMake, "name twice", with(busMake, ItemMakeName, str("0-b")...), "EINVAL"},
 		{CmdBusMake, "empty name", with(bare(&BusMake{Bloom: DefaultBloom}), ItemMakeName, 0), "EINVAL"},
 		{CmdBusMake, "name of 63 bytes", bare(&BusMake{Name: string(make63), Bloom: DefaultBloom}), ""},

@@ -199,8 +199,8 @@ func TestSentMessageIsRefused(t *testing.T) {
 		{"254 descriptors", changed(call(), func(m *Message) { m.FDs = make([]int32, 254) }), 0, "EMFILE"},
 		{"descriptor that is none", changed(call(), func(m *Message) { m.FDs = []int32{1, -1} }), 0, "EBADF"},
 		{"one and a half descriptors", with(plain, ItemFDs, 0, 0, 0, 0, 0, 0), 0, "EINVAL"},
-		{"descriptors twice", with(with(plain, ItemFDs, 0, 0, 0, 0), ItemFDs, 0, 0, 0, 0), 0, "EINVAL"},
-		{"name twice", with(with(plain, ItemDstName, str("a.b")...), ItemDstName, str("a.b")...), 0, "EINVAL"},
+		{"descriptors twice", with(with(plain, ItemFDs, 0, 0, 0, 0), ItemFDs, 0, 0, 0, 0), 0, "EEXIST"},
+		{"name twice", with(with(plain, ItemDstName, str("a.b")...), ItemDstName, str("a.b")...), 0, "EEXIST"},
 
 		{"filter of 4 bytes, no generation", with(plain, ItemBloomFilter, 0, 0, 0, 0), 0, "EINVAL"},
 		{"filter of 9 bytes", changed(signal(), func(m *Message) { m.Bloom.Data = make([]byte, 9) }), 0, "EFAULT"},

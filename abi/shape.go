@@ -196,7 +196,7 @@ func (s *shape) open(b []byte) (items Items, flags uint64, probe bool, err *Erro
 	}
 	for i, r := range s.items {
 		if r.many == mandatory && seen&(1<<i) == 0 {
-			return nil, 0, false, invalid("missing").at(s.name, len(b), r.item)
+			return nil, 0, false, s.missing().at(s.name, len(b), r.item)
 		}
 	}
 	return items, flags, false, nil
@@ -219,12 +219,30 @@ func (s *shape) openItems(items Items) (seen uint32, err *Error) {
 			return 0, f.at(s.name, offset, it.Type)
 		}
 		if seen&(1<<i) != 0 && (i == len(s.items) || s.items[i].many != repeated) {
-			return 0, invalid("occurs twice").at(s.name, offset, it.Type)
+			return 0, s.twice(it.Type).at(s.name, offset, it.Type)
 		}
 		seen |= 1 << i
 		rest = next
 	}
 	return seen, nil
+}
+
+// missing is the fault of a command without one of its mandatory items: EINVAL, but for BUS_MAKE by its
+// manual page.
+func (s *shape) missing() fault {
+	if s == &busMakeShape {
+		return fault{syscall.EBADMSG, "missing"}
+	}
+	return invalid("missing")
+}
+
+// twice is the fault of an item that may occur once: EINVAL, but for those of a message by the manual
+// page of SEND.
+func (s *shape) twice(t ItemType) fault {
+	if s == &sentMessageShape && t != ItemNegotiate {
+		return fault{syscall.EEXIST, "occurs twice"}
+	}
+	return invalid("occurs twice")
 }
 
 // each hands items that were judged to read, and says where a fault lies.
