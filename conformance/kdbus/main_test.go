@@ -64,7 +64,7 @@ func prove(t *testing.T, sentence string, test func(t *testing.T, w *world)) {
 // everybody is a configuration that lets everybody do everything, so that what is refused is refused by
 // kdbus's rules.
 const everybody = `<busconfig><listen>unix:tmpdir=/tmp</listen><policy context="default"><allow user="*"/><allow own="*"/>
-<allow send_destination="*"/><allow receive_sender="*"/></policy></busconfig>`
+<allow send_destination="*" send_requested_reply="false"/><allow receive_sender="*" receive_requested_reply="false"/></policy></busconfig>`
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
