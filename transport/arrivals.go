@@ -2,18 +2,19 @@ package transport
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/bus"
 )
 
-// Peers that are on their way onto the bus. Each user may have so many of them (max_incomplete_connections); more
+// Peers that are on their way onto the bus. Each user, and each custom endpoint, may have so many of them (max_incomplete_connections); more
 // are accepted, which is the only way to know whose they are, and wait unread until one of the same user is
 // done or gone. So a user whose programs connect and say nothing keeps nobody else out, as it would if the limit
 // were one for all.
 
-// arrivals are those of one user.
+// arrivals are those of one account.
 type arrivals struct {
 	begun   int     // that are being read from
 	waiting []*Peer // that are not, the oldest first
@@ -23,13 +24,16 @@ type arrivals struct {
 // it is their turn.
 type ArrivalCount struct{ Begun, Waiting int }
 
-// Arrivals returns how many peers there are that have not said Hello, by user.
+// Arrivals returns how many peers there are that have not said Hello, by user, but for those at custom endpoints. Those of
+// other servers with the same Poller are among them.
 func (s *Server) Arrivals() map[uint32]ArrivalCount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := make(map[uint32]ArrivalCount, len(s.arrivals))
-	for uid, a := range s.arrivals {
-		counts[uid] = ArrivalCount{a.begun, len(a.waiting)}
+	for who, a := range s.arrivals {
+		if who.server == nil {
+			counts[who.uid] = ArrivalCount{a.begun, len(a.waiting)}
+		}
 	}
 	return counts
 }
@@ -59,7 +63,7 @@ func maxFiles() int {
 // arrive counts a peer that was accepted, and returns true if it may begin. Else it waits, or has been
 // turned away.
 func (s *Server) arrive(p *Peer) bool {
-	p.account = p.creds.UID
+	p.account = s.accountOf(p.creds.UID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -71,9 +75,9 @@ func (s *Server) arrive(p *Peer) bool {
 		a = new(arrivals)
 		s.arrivals[p.account] = a
 	}
-	limit := s.limits.Load().MaxIncompleteConnections
+	limit := s.maxArrivals()
 	if a.begun < limit {
-		s.count(p, a)
+		p.begun(a)
 		return true
 	}
 	away := !mayWait(len(a.waiting), s.waiting, len(s.arrivals), maxFiles())
@@ -83,8 +87,8 @@ func (s *Server) arrive(p *Peer) bool {
 		a.waiting = append(a.waiting, p)
 		s.waiting++
 	}
-	s.excesses().Note(bus.Excess{Limit: limitIncomplete, Amount: int64(a.begun), Max: int64(limit), UID: p.account}, func() string {
-		text := fmt.Sprintf("user %d has %d connections that have not said Hello, as many as it may (%s=%d), %s; ",
+	s.excesses().Note(bus.Excess{Limit: limitIncomplete, Amount: int64(a.begun), Max: int64(limit), UID: p.creds.UID}, func() string {
+		text := fmt.Sprintf("%v has %d connections that have not said Hello, as many as it may (%s=%d), %s; ",
 			p.account, a.begun, limitIncomplete, limit, s.mostOf(p.account, func(p *Peer) bool { return !p.counted }))
 		if away {
 			return text + "the next one was closed"
@@ -94,20 +98,38 @@ func (s *Server) arrive(p *Peer) bool {
 	return false
 }
 
-// count counts a peer that begins. s.mu is held.
-func (s *Server) count(p *Peer, a *arrivals) {
+// maxConfinedArrivals is how many peers may be on their way through a custom endpoint, if other limits do
+// not say less.
+const maxConfinedArrivals = 256
+
+// maxArrivals returns how many peers on one account may have begun.
+func (s *Server) maxArrivals() int {
+	limit := s.limits.Load().MaxIncompleteConnections
+	if e := s.config.Endpoint; e != nil && e.Custom() {
+		return min(limit, maxConfinedArrivals)
+	}
+	return limit
+}
+
+// begun counts a peer that begins. Server.mu is held.
+func (p *Peer) begun(a *arrivals) {
+	s := p.server
 	a.begun++
 	s.peers[p] = struct{}{}
 	s.incomplete++
 	s.running.Add(1)
 }
 
-// nextOf takes the oldest of those that wait. There is one; s.mu is held.
-func (s *Server) nextOf(a *arrivals) *Peer {
+// next has the oldest of those that wait begin, if there is one and it may. ledger.mu is held.
+func (l *ledger) next(a *arrivals) *Peer {
+	if len(a.waiting) == 0 || a.begun >= a.waiting[0].server.maxArrivals() {
+		return nil
+	}
 	next := a.waiting[0]
 	a.waiting[0] = nil
 	a.waiting = a.waiting[1:]
-	s.waiting--
+	l.waiting--
+	next.begun(a)
 	return next
 }
 
@@ -117,10 +139,7 @@ func (s *Server) departed(p *Peer) (next *Peer) {
 	p.counted = true
 	a := s.arrivals[p.account]
 	a.begun--
-	if !s.closed && len(a.waiting) > 0 && a.begun < s.limits.Load().MaxIncompleteConnections {
-		next = s.nextOf(a)
-		s.count(next, a)
-	}
+	next = s.next(a)
 	if a.begun == 0 && len(a.waiting) == 0 {
 		delete(s.arrivals, p.account)
 	}
@@ -130,38 +149,41 @@ func (s *Server) departed(p *Peer) (next *Peer) {
 // admitWaiting begins with those that wait and may begin since the limit was changed.
 func (s *Server) admitWaiting() {
 	s.mu.Lock()
-	limit := s.limits.Load().MaxIncompleteConnections
 	var admitted []*Peer
 	for _, a := range s.arrivals {
-		for !s.closed && len(a.waiting) > 0 && a.begun < limit {
-			p := s.nextOf(a)
+		for p := s.next(a); p != nil; p = s.next(a) {
 			admitted = append(admitted, p)
-			s.count(p, a)
 		}
 	}
 	s.mu.Unlock()
 	for _, p := range admitted {
-		s.begin(p)
+		p.server.begin(p)
 	}
 }
 
-// turnAway closes the connections of all who wait. s.mu is held.
+// turnAway closes the connections of all who wait for this server. s.mu is held.
 func (s *Server) turnAway() {
-	for _, a := range s.arrivals {
-		for _, p := range a.waiting {
+	for who, a := range s.arrivals {
+		a.waiting = slices.DeleteFunc(a.waiting, func(p *Peer) bool {
+			if p.server != s {
+				return false
+			}
 			p.release()
+			s.waiting--
+			return true
+		})
+		if a.begun == 0 && len(a.waiting) == 0 {
+			delete(s.arrivals, who)
 		}
-		a.waiting = nil
 	}
-	s.waiting = 0
 }
 
-// mostOf says which process has most of the peers of a user that are in question. s.mu is held.
-func (s *Server) mostOf(uid uint32, inQuestion func(*Peer) bool) string {
+// mostOf says which process has most of the peers on an account that are in question. s.mu is held.
+func (s *Server) mostOf(who account, inQuestion func(*Peer) bool) string {
 	counts := make(map[uint32]int)
 	most := uint32(0)
 	for p := range s.peers {
-		if p.account == uid && inQuestion(p) {
+		if p.account == who && inQuestion(p) {
 			if counts[p.creds.PID]++; counts[p.creds.PID] > counts[most] {
 				most = p.creds.PID
 			}

@@ -159,10 +159,11 @@ func (p *Peer) beginLook(want meta.Kinds) meta.Kinds {
 	s := p.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.looks[p.creds.UID] >= maxLooks {
+	who := s.accountOf(p.creds.UID)
+	if s.looks[who] >= maxLooks {
 		return want &^ meta.KindCmdline
 	}
-	s.looks[p.creds.UID]++
+	s.looks[who]++
 	return want
 }
 
@@ -173,8 +174,9 @@ func (p *Peer) endLook(look meta.Kinds) {
 	s := p.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.looks[p.creds.UID]--; s.looks[p.creds.UID] == 0 {
-		delete(s.looks, p.creds.UID)
+	who := s.accountOf(p.creds.UID)
+	if s.looks[who]--; s.looks[who] == 0 {
+		delete(s.looks, who)
 	}
 }
 

@@ -72,7 +72,12 @@ type LimitError struct {
 func (e *LimitError) Error() string { return fmt.Sprintf("%s (%s=%d)", e.Reason, e.Limit, e.Max) }
 
 // excesses is the account of the bus.
-func (s *Server) excesses() *bus.Excesses { return s.config.Endpoint.Bus().Excesses() }
+func (s *Server) excesses() *bus.Excesses {
+	if s.config.Endpoint == nil {
+		return &s.noBus
+	}
+	return s.config.Endpoint.Bus().Excesses()
+}
 
 // reportExcess puts an excess into the log.
 func (s *Server) reportExcess(e bus.Excess, times uint64) {
@@ -115,7 +120,7 @@ func (s *Server) tooManyPeers(p *Peer, n, limit int) {
 	s.excesses().Note(bus.Excess{Limit: limitConnections, Amount: int64(n), Max: int64(limit), UID: p.creds.UID}, func() string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		counts := make(map[uint32]int)
+		counts := make(map[account]int)
 		most := p.account
 		for p := range s.peers {
 			if p.counted {
@@ -124,20 +129,20 @@ func (s *Server) tooManyPeers(p *Peer, n, limit int) {
 				}
 			}
 		}
-		return fmt.Sprintf("%d connections are on the bus, as many as may be (%s=%d), %d of them of user %d; user %d was refused one",
+		return fmt.Sprintf("%d connections are on the bus, as many as may be (%s=%d), %d of them of %v; user %d was refused one",
 			n, limitConnections, limit, counts[most], most, p.creds.UID)
 	})
 }
 
 // tooMuchIncoming says that the connections of a user hold too much. s.mu is held.
 func (s *Server) tooMuchIncoming(p *Peer, held, limit int) error {
-	uid, most := p.creds.UID, p
+	who, most := s.accountOf(p.creds.UID), p
 	for other := range s.peers {
 		if other.counted && other.account == p.account && other.held > most.held {
 			most = other
 		}
 	}
-	reason := fmt.Sprintf("the connections of user %d hold %d bytes of messages that have not arrived in full", uid, held)
+	reason := fmt.Sprintf("the connections of %v hold %d bytes of messages that have not arrived in full", who, held)
 	if name := most.name(); most.held > 0 && name != "" {
 		reason += fmt.Sprintf(", %d of them %s", most.held, name)
 	}

@@ -9,7 +9,8 @@ import (
 // However many processes of a user make the bus wait, it is for a few of them only, and other users are
 // looked at as ever.
 func TestFewWaitForProcessesOfOneUser(t *testing.T) {
-	s := &Server{looks: make(map[uint32]int)}
+	s := &Server{ledger: new(ledger)}
+	s.init()
 	slow, other := &Peer{server: s, creds: meta.Creds{UID: 1}}, &Peer{server: s, creds: meta.Creds{UID: 2}}
 	for i := range maxLooks {
 		if got := slow.beginLook(meta.ProcessKinds); got != meta.ProcessKinds {

@@ -37,6 +37,7 @@ type Peer struct {
 	deadline *time.Timer // for joining; nil afterwards
 	protocol Protocol    // nil before the peer is authenticated
 	conn     *bus.Conn   // nil before Join
+	left     func()      // set by Settle
 
 	in     reader
 	out    writer
@@ -45,9 +46,9 @@ type Peer struct {
 
 	stats traffic
 
-	account uint32 // whose the peer was when it was accepted
-	counted bool   // it is no arrival any more; guarded by Server.mu
-	held    int    // bytes of a long message, of Server.incoming; guarded by Server.mu
+	account account // on whose the peer was when it was accepted
+	counted bool    // it is no arrival any more; guarded by Server.mu
+	held    int     // bytes of a long message, of Server.incoming; guarded by Server.mu
 }
 
 // traffic counts what a peer sent; atomic, since others may ask.
@@ -112,16 +113,36 @@ func (p *Peer) Join(config bus.ConnConfig) (*bus.Conn, error) {
 		conn.Close()
 		return nil, err
 	}
-	p.joined = true
-	p.deadline.Stop()
-	p.deadline = nil
+	p.settled()
 	return conn, nil
 }
 
-// WriteEarly writes to a peer that has not joined yet. Such answers are few and short: a socket
+// settled notes that the server has counted the peer as one that stays.
+func (p *Peer) settled() {
+	p.joined = true
+	p.deadline.Stop()
+	p.deadline = nil
+}
+
+// Settle lets the peer stay without a connection to the bus: it is not expected to Join any more. It is for the Protocol,
+// in Frame. When the peer has gone, left is called, once, by a goroutine that may take its time. The error is
+// ErrTooManyPeers; left is not called then.
+func (p *Peer) Settle(left func()) error {
+	if err := p.server.completed(p); err != nil {
+		return err
+	}
+	p.settled()
+	p.left = left
+	return nil
+}
+
+// WriteEarly writes to a peer that has not joined. Such answers are few and short: a socket
 // that has no space for one belongs to a peer that does not read.
 func (p *Peer) WriteEarly(b []byte) error {
-	_, err := syscall.Write(p.fd, b)
+	n, err := syscall.Write(p.fd, b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
 	return err
 }
 
@@ -260,6 +281,10 @@ func (p *Peer) leave() {
 	if p.conn != nil {
 		p.conn.Close()
 		p.conn.Flush()
+	}
+	if p.left != nil {
+		p.TakeLong()
+		p.left()
 	}
 	p.release()
 	p.server.remove(p) // lets others in, for whom there is a file descriptor now

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller waits for the sockets of all peers of a server, with an epoll instance of its own. The one
+// A Poller waits for the sockets of all peers of one server or of several, with an epoll instance of its own. The one
 // of the Go runtime would want a parked goroutine for each socket, which is most of what an idle
 // connection would cost; it would wake up whenever a receiver has read something; and it does not
 // tell whether the other end has hung up, so that every batch would need one more system call to
@@ -21,15 +21,23 @@ import (
 // good for the others gets a goroutine of its own for the time being. There are fewer workers than
 // processors: a worker that waits keeps a processor from the scheduler for a while, which would
 // delay other goroutines of a program that embeds the server.
-type poller struct {
+//
+// Servers with the same Poller also know together what users hold who are not on a bus yet, or whose messages
+// have not arrived in full (see [Limits]): who may connect to many of them has no more than by one.
+//
+// Safe for concurrent use.
+type Poller struct {
 	epoll int
 	stop  int // an eventfd: readable means that the workers should end
 
 	workers sync.WaitGroup
+	closing sync.Once
 
 	mu      sync.RWMutex
 	lastID  uint64
 	sockets map[uint64]socket
+
+	ledger ledger
 }
 
 // socket is what is watched. ready is called with the events that have happened, by several workers
@@ -50,7 +58,8 @@ const (
 	hungUp  = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 )
 
-func newPoller() (*poller, error) {
+// NewPoller makes a poller, for [Config]. It is to be closed when all servers that have it have been shut down.
+func NewPoller() (*Poller, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -60,36 +69,32 @@ func newPoller() (*poller, error) {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	w := &poller{epoll: epoll, stop: stop, sockets: make(map[uint64]socket)}
+	w := &Poller{epoll: epoll, stop: stop, sockets: make(map[uint64]socket)}
+	w.ledger.init()
 	if err := w.control(unix.EPOLL_CTL_ADD, stop, unix.EPOLLIN, 0); err != nil {
 		unix.Close(epoll)
 		unix.Close(stop)
 		return nil, err
 	}
-	return w, nil
-}
-
-func (w *poller) close() {
-	unix.Close(w.epoll)
-	unix.Close(w.stop)
-}
-
-// run starts the workers and returns when they have ended, after halt.
-func (w *poller) run() {
 	for range max(runtime.GOMAXPROCS(0)/2, 1) {
 		w.workers.Go((&worker{poller: w}).work)
 	}
-	w.workers.Wait()
+	return w, nil
 }
 
-// halt ends the workers.
-func (w *poller) halt() {
-	unix.Write(w.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+// Close ends the workers, and returns when they have ended. No server may have the poller any more.
+func (w *Poller) Close() {
+	w.closing.Do(func() {
+		unix.Write(w.stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		w.workers.Wait()
+		unix.Close(w.epoll)
+		unix.Close(w.stop)
+	})
 }
 
 // worker waits for sockets and handles their events.
 type worker struct {
-	poller *poller
+	poller *Poller
 	events [eventsPerWait]unix.EpollEvent
 	rest   []unix.EpollEvent // that have happened and are not handled yet
 	left   bool              // another has taken its place
@@ -138,7 +143,7 @@ func (w *worker) leave() {
 	w.poller.workers.Go(next.work)
 }
 
-func (w *poller) lookup(id uint64) socket {
+func (w *Poller) lookup(id uint64) socket {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	return w.sockets[id]
@@ -146,7 +151,7 @@ func (w *poller) lookup(id uint64) socket {
 
 // register sets the id of s, by which add, change and remove know it. Ids are never given again, so
 // that a late event finds nobody.
-func (w *poller) register(s socket, id *uint64) {
+func (w *Poller) register(s socket, id *uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.lastID++
@@ -155,25 +160,25 @@ func (w *poller) register(s socket, id *uint64) {
 }
 
 // remove forgets a socket. Closing it ends the watching.
-func (w *poller) remove(id uint64) {
+func (w *Poller) remove(id uint64) {
 	w.mu.Lock()
 	delete(w.sockets, id)
 	w.mu.Unlock()
 }
 
 // add begins to watch the socket fd. Its events may come before add returns.
-func (w *poller) add(id uint64, fd int, events uint32) error {
+func (w *Poller) add(id uint64, fd int, events uint32) error {
 	return w.control(unix.EPOLL_CTL_ADD, fd, events, id)
 }
 
 // change sets what is watched for. What has happened already is an event too.
-func (w *poller) change(id uint64, fd int, events uint32) {
+func (w *Poller) change(id uint64, fd int, events uint32) {
 	if err := w.control(unix.EPOLL_CTL_MOD, fd, events, id); err != nil {
 		panic(fmt.Sprintf("transport: %v", err)) // the socket is open and watched
 	}
 }
 
-func (w *poller) control(op, fd int, events uint32, id uint64) error {
+func (w *Poller) control(op, fd int, events uint32, id uint64) error {
 	e := unix.EpollEvent{Events: events, Fd: int32(uint32(id)), Pad: int32(uint32(id >> 32))}
 	if err := unix.EpollCtl(w.epoll, op, fd, &e); err != nil {
 		return fmt.Errorf("watch a socket: %w", os.NewSyscallError("epoll_ctl", err))

@@ -322,14 +322,20 @@ func (p *Peer) authenticate(in []byte) (int, error) {
 		if err := p.admit(); err != nil {
 			return n, err
 		}
-		if p.native {
+		switch {
+		case p.native:
 			p.protocol = p.server.config.Native(p)
-		} else {
+		case p.server.config.DBus1 == nil:
+			return n, errNativeOnly
+		default:
 			p.protocol = p.server.config.DBus1(p)
 		}
 	}
 	return n, nil
 }
+
+// errNativeOnly is why a peer of D-Bus 1 is disconnected where there is no bus.
+var errNativeOnly = errors.New("this socket is not that of a bus: what it takes are commands of kdbus")
 
 // admit asks whether the peer, which has proved who it is, may connect.
 func (p *Peer) admit() error {

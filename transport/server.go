@@ -18,9 +18,12 @@ import (
 
 // Config describes a server.
 type Config struct {
-	// Endpoint is the door to the bus that the server opens.
+	// Endpoint is the door to the bus that the server opens. Nil: there is no bus, and peers cannot Join.
 	Endpoint *bus.Endpoint
-	// DBus1 makes the protocol of a peer that asked for no other.
+	// Poller waits for the server's sockets, and is shared with other servers. It is the caller's to close. Nil: the
+	// server has one of its own.
+	Poller *Poller
+	// DBus1 makes the protocol of a peer that asked for no other. Nil: who does is disconnected.
 	DBus1 func(*Peer) Protocol
 	// Native makes the protocol of a peer that asked for kdbus. Nil: that is not on offer.
 	Native func(*Peer) Protocol
@@ -46,24 +49,21 @@ type Config struct {
 // A Server serves the peers of one endpoint. Safe for concurrent use.
 type Server struct {
 	config Config
-	poller *poller
+	poller *Poller
 	limits atomic.Pointer[Limits]
 	log    *slog.Logger
 	blame  limiter // log lines about peers
 	uid    uint32  // of this process
 
-	mu         sync.Mutex
+	// noBus is who counts excesses where there is no bus.
+	noBus bus.Excesses
+
+	*ledger    // of the poller; its lock guards what follows, too
 	peers      map[*Peer]struct{}
 	incomplete int
-	arrivals   map[uint32]*arrivals // peers that have not said Hello, by user
-	waiting    int                  // those of them that wait
-	incoming   map[uint32]int       // bytes of long messages that have not arrived in full, by user
-	looks      map[uint32]int       // goroutines that look at processes which can make them wait, by user
 	listeners  map[*listener]struct{}
 	closed     bool
 	running    sync.WaitGroup // calls of Serve, and peers
-	working    sync.WaitGroup // the poller
-	halt       sync.Once
 
 	cookies func() (*keyring.Ring, error)
 	names   func() []string // of the user of this process
@@ -71,20 +71,21 @@ type Server struct {
 
 // NewServer makes a server, to be ended by Shutdown.
 func NewServer(config Config) (*Server, error) {
-	poller, err := newPoller()
-	if err != nil {
-		return nil, fmt.Errorf("make a server for a bus: %w", err)
+	poller := config.Poller
+	if poller == nil {
+		var err error
+		if poller, err = NewPoller(); err != nil {
+			return nil, fmt.Errorf("make a server for a bus: %w", err)
+		}
 	}
 	s := &Server{
 		poller:    poller,
+		ledger:    &poller.ledger,
 		config:    config,
 		log:       config.Log,
 		uid:       uint32(os.Getuid()),
 		peers:     make(map[*Peer]struct{}),
 		listeners: make(map[*listener]struct{}),
-		arrivals:  make(map[uint32]*arrivals),
-		incoming:  make(map[uint32]int),
-		looks:     make(map[uint32]int),
 	}
 	s.cookies = sync.OnceValues(s.ownKeyring)
 	s.names = sync.OnceValue(s.ownNames)
@@ -92,8 +93,9 @@ func NewServer(config Config) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	config.Endpoint.Bus().Excesses().Report(s.reportExcess)
-	s.working.Go(poller.run)
+	if e := config.Endpoint; e == nil || !e.Custom() {
+		s.excesses().Report(s.reportExcess) // once for each bus
+	}
 	return s, nil
 }
 
@@ -172,7 +174,7 @@ func (s *Server) completed(p *Peer) error {
 	next := s.departed(p)
 	s.mu.Unlock()
 	if next != nil {
-		s.begin(next)
+		next.server.begin(next)
 	}
 	return nil
 }
@@ -190,7 +192,7 @@ func (s *Server) remove(p *Peer) {
 	s.running.Done()
 	s.mu.Unlock()
 	if next != nil {
-		s.begin(next)
+		next.server.begin(next)
 	}
 }
 
@@ -198,19 +200,22 @@ func (s *Server) remove(p *Peer) {
 func (s *Server) hold(p *Peer, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	uid := p.creds.UID
-	held := s.incoming[uid] + n
+	who := s.accountOf(p.creds.UID)
+	held := s.incoming[who] + n
 	if limit := s.limits.Load().MaxIncomingBytes; n > 0 && held > limit {
 		return s.tooMuchIncoming(p, held, limit)
 	}
 	p.held += n
 	if held == 0 {
-		delete(s.incoming, uid)
+		delete(s.incoming, who)
 	} else {
-		s.incoming[uid] = held
+		s.incoming[who] = held
 	}
 	return nil
 }
+
+// Endpoint returns the door to the bus that the server opens, or nil.
+func (s *Server) Endpoint() *bus.Endpoint { return s.config.Endpoint }
 
 // UID returns the user of this process.
 func (s *Server) UID() uint32 { return s.uid }
@@ -238,11 +243,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.running.Wait()
-		s.halt.Do(func() {
-			s.poller.halt()
-			s.working.Wait()
-			s.poller.close()
-		})
+		if s.config.Poller == nil {
+			s.poller.Close()
+		}
 		close(done)
 	}()
 	select {
