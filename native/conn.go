@@ -16,6 +16,7 @@ type conn struct {
 	bus    *bus.Conn // nil before HELLO
 	brief  bool      // the peer takes brief frames
 	left   bool      // BYEBYE was said
+	setup  setup
 	calls  syncCalls
 
 	request request // the one being handled
@@ -128,14 +129,12 @@ func (c *conn) run(r *request) error {
 	case !exists && r.Cmd.FixedSize() == 0:
 		return refusef(syscall.ENOTTY, "there is no %v", r.Cmd)
 	case !exists:
-		return refusef(syscall.EOPNOTSUPP, "%v is not for this kind of socket", r.Cmd)
-	case c.bus == nil && r.Cmd != abi.CmdHello:
-		return refusef(syscall.EBADFD, "%v before HELLO", r.Cmd)
-	case c.bus != nil && r.Cmd == abi.CmdHello:
-		return refusef(syscall.EBADFD, "HELLO was said before")
-	case c.left:
-		return refusef(syscall.ENOTCONN, "BYEBYE was said before")
-	case len(r.fds) > 0 && r.Cmd != abi.CmdSend:
+		return refusef(syscall.EOPNOTSUPP, "%v is not for sockets", r.Cmd)
+	}
+	if err := c.mayRun(r.Cmd); err != nil {
+		return err
+	}
+	if len(r.fds) > 0 {
 		return refusef(syscall.EINVAL, "%v does not take file descriptors", r.Cmd)
 	}
 	if err := r.cut(); err != nil {
@@ -211,6 +210,9 @@ func init() {
 		abi.CmdNameRelease:    commandOf((*conn).nameRelease),
 		abi.CmdMatchAdd:       commandOf((*conn).matchAdd),
 		abi.CmdMatchRemove:    commandOf((*conn).matchRemove),
+		abi.CmdBusMake:        commandOf((*conn).busMake),
+		abi.CmdEndpointMake:   commandOf((*conn).endpointMake),
+		abi.CmdEndpointUpdate: commandOf((*conn).endpointUpdate),
 	}
 }
 

@@ -3,6 +3,7 @@ package native
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -81,17 +82,42 @@ func (c *conn) checkHello(h *abi.Hello) error {
 	switch {
 	case h.PoolSize == 0 || h.PoolSize%pageSize != 0:
 		return refusef(syscall.EINVAL, "a pool of %d bytes is not a multiple of the page size (%d), or is 0", h.PoolSize, pageSize)
+	case h.Flags&abi.HelloMonitor != 0 && c.confined():
+		return c.denied(refusef(syscall.EOPNOTSUPP, "there are no monitors on custom endpoints"))
 	case h.Flags&special != 0 && !c.privileged():
-		return refusef(syscall.EPERM, "user %d may not connect as %v", c.peer.Creds().UID, h.Flags&special)
+		return c.denied(refusef(syscall.EPERM, "user %d may not connect as %v", c.peer.Creds().UID, h.Flags&special))
 	case (h.Creds != nil || h.PIDs != nil || h.SecLabel != "") && !c.privileged():
-		return refusef(syscall.EPERM, "user %d may not pass for another process", c.peer.Creds().UID)
+		return c.denied(refusef(syscall.EPERM, "user %d may not pass for another process", c.peer.Creds().UID))
 	}
 	return nil
 }
 
+// confined reports whether the peer came to a custom endpoint.
+func (c *conn) confined() bool {
+	e := c.peer.Server().Endpoint()
+	return e != nil && e.Custom()
+}
+
 // privileged reports whether the peer is one that is trusted like the bus itself.
 func (c *conn) privileged() bool {
-	return c.peer.Known() && c.server.config.Privileged(c.peer.Creds().UID)
+	return c.peer.Known() && !c.confined() && c.server.config.Privileged(c.peer.Creds().UID)
+}
+
+// denied tells the log what the peer is denied, and returns err.
+func (c *conn) denied(err error) error {
+	if tell := c.server.config.Denied; tell != nil {
+		creds := c.peer.Creds()
+		tell(creds.UID, fmt.Errorf("%w (uid=%d pid=%d%s)", err, creds.UID, creds.PID, c.door()))
+	}
+	return err
+}
+
+// door says for the log where the peer came in, if that is remarkable.
+func (c *conn) door() string {
+	if c.confined() {
+		return " endpoint=" + c.peer.Server().Endpoint().Name()
+	}
+	return ""
 }
 
 // greet prepares the answer to HELLO, which is the first thing that the peer gets; when it is queued,

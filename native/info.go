@@ -42,6 +42,9 @@ func (c *conn) busCreatorInfo(r *request, i *abi.BusCreatorInfo) error {
 	if creator != nil {
 		data := *creator
 		data.Has &= kindsOf(i.AttachFlags)
+		if tells := c.server.config.Tells; tells != nil {
+			data.Has &= *tells
+		}
 		info.Metadata = metadataOf(&data)
 	}
 	r.infos = info.Append(nil)

@@ -17,7 +17,9 @@ func (c *conn) matchAdd(r *request, a *abi.MatchAdd) error {
 	replace := a.Flags&abi.MatchReplace != 0
 	rules := c.server.config.Rules
 	if len(a.Rules) == 1 && a.Rules[0].Type == abi.ItemMatchRule && rules != nil {
-		if err := rules.Add(c.bus, a.Cookie, a.Rules[0].Name, replace); err != nil {
+		if err := rules.Add(c.bus, a.Cookie, a.Rules[0].Name, replace); errors.Is(err, syscall.EPERM) {
+			return c.denied(err) // it eavesdrops
+		} else if err != nil {
 			return err
 		}
 		if replace {
@@ -37,6 +39,9 @@ func (c *conn) matchAdd(r *request, a *abi.MatchAdd) error {
 	}
 	return nil
 }
+
+// errNoRules is the error where Config.Rules is nil.
+var errNoRules = refusef(syscall.EOPNOTSUPP, "this bus has no D-Bus match rules")
 
 // ignore returns err unless it is the one that does not matter.
 func ignore(err error, expected syscall.Errno) error {
@@ -61,7 +66,7 @@ func (c *conn) match(a *abi.MatchAdd) (bus.Match, error) {
 			m.Names = append(m.Names, item.Name)
 		case abi.ItemMatchRule:
 			if c.server.config.Rules == nil {
-				return m, refusef(syscall.EOPNOTSUPP, "this bus has no D-Bus match rules")
+				return m, errNoRules
 			}
 			rule, err := c.server.config.Rules.Compile(item.Name)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/transport"
 	"github.com/kdbus-go/kdbus/wire"
 )
@@ -47,8 +48,18 @@ type Config struct {
 	// Rules keeps D-Bus match rules. Nil: there are none (EOPNOTSUPP).
 	Rules Rules
 	// Privileged decides who may be a monitor, an activator or a policy holder, or pass for another
-	// process. Nil means root and the user of this process.
+	// process, and make endpoints; at custom endpoints nobody may. Nil means root and the user of this process.
 	Privileged func(uid uint32) bool
+	// Denied is told what peers of a user are denied since they are not privileged; nil for nobody. It must not
+	// block.
+	Denied func(uid uint32, err error)
+	// Tells are the kinds of metadata that are told about who made the bus, of those that it has. Nil means all.
+	Tells *meta.Kinds
+	// Endpoints makes custom endpoints. Nil: there are none (EOPNOTSUPP).
+	Endpoints Endpoints
+	// Buses makes buses. If it is not nil, the socket is not that of a bus, but of a domain: that is
+	// all that can be done by it, and nothing else of Config matters but Denied.
+	Buses Buses
 }
 
 // A Server has what the native peers of a bus share. Safe for concurrent use.
