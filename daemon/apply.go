@@ -14,7 +14,7 @@ import (
 // apply puts conf in force on the running bus.
 func (d *Daemon) apply(conf *busconfig.Config) {
 	d.inForce.Store(conf)
-	d.server.SetLimits(limitsOf(&conf.Limits))
+	d.hub.setLimits(limitsOf(&conf.Limits))
 	newPolicy(conf, d.denials).install(d.bus)
 }
 

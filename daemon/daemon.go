@@ -18,7 +18,6 @@ import (
 	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/dbus1"
 	"github.com/kdbus-go/kdbus/meta"
-	"github.com/kdbus-go/kdbus/native"
 	"github.com/kdbus-go/kdbus/transport"
 )
 
@@ -85,13 +84,19 @@ func DefaultAddress() string {
 type Daemon struct {
 	log    *slog.Logger
 	config Config
+	poller *transport.Poller // of all servers
 	bus    *bus.Bus
-	server *dbus1.Server
+	hub    *hub          // what serves it
+	server *dbus1.Server // its default endpoint
+	nodes  privateNodes
+	// background is what goes on until the end: the servers of what clients have made
+	background sync.WaitGroup
 	// denials logs what is denied to clients
 	denials *denials
 	// activation starts services; nil without a configuration
 	activation *activation.Activation
 	doors      []*door
+	name       string // of the bus
 	dir        string // to be removed at the end; "" when there is none
 	watch      *watch // of the configuration; nil without
 
@@ -129,7 +134,7 @@ func start(config Config, dir string) (*Daemon, error) {
 	if config.File != nil {
 		logWarnings(config.Log, nil, config.File)
 	}
-	d := &Daemon{log: config.Log, config: config, file: config.File, dir: dir,
+	d := &Daemon{log: config.Log, config: config, file: config.File, dir: dir, name: busName(config.File),
 		started: make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{})}
 	listeners, err := config.listen()
 	if err != nil {
@@ -178,6 +183,9 @@ func (d *Daemon) abandon() error {
 	for _, o := range d.doors {
 		failed = append(failed, o.close())
 	}
+	if d.poller != nil {
+		d.poller.Close()
+	}
 	return errors.Join(failed...)
 }
 
@@ -210,10 +218,14 @@ func (d *Daemon) makeBus() error {
 	if err != nil {
 		return fmt.Errorf("find out who we are, for those who ask who made the bus: %w", err)
 	}
+	if d.poller, err = transport.NewPoller(); err != nil {
+		return fmt.Errorf("make what waits for clients: %w", err)
+	}
 	config := d.config
+	d.denials = newDenials(config.Log)
 	subscriptions := dbus1.NewSubscriptions()
 	d.bus = bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{
-		Name:     fmt.Sprintf("%d-bus", os.Getuid()),
+		Name:     d.name,
 		Indexes:  []bus.Index{subscriptions},
 		Attach:   config.Metadata,
 		Required: config.RequiredMetadata,
@@ -226,28 +238,19 @@ func (d *Daemon) makeBus() error {
 	if err := d.newActivation(subscriptions); err != nil {
 		return err
 	}
-	// Each front-end uses something of the other: the driver answers native clients, too.
-	var kdbus *native.Server
-	d.denials = newDenials(config.Log)
-	d.server, err = dbus1.NewServer(dbus1.Config{
-		Endpoint:       d.bus.Endpoint(),
-		Subscriptions:  subscriptions,
-		Native:         func(p *transport.Peer) transport.Protocol { return kdbus.Protocol(p) },
-		Bloom:          native.BloomOf(d.bus.Bloom()),
-		Log:            config.Log,
-		MachineID:      config.MachineID,
+	d.hub = d.newHub(d.bus, subscriptions)
+	d.server, err = d.hub.newServer(d.bus.Endpoint(), dbus1.Config{
 		AllowUser:      d.allowUser(),
 		AllowAnonymous: config.AllowAnonymous,
 		Mechanisms:     config.Mechanisms,
 		Limits:         config.Limits,
 		Reload:         d.reloadFor(),
 		Activation:     d.starter(),
-		Denied:         func(c *bus.Conn, err error) { d.denials.note(c, err) },
 	})
 	if err != nil {
 		return err
 	}
-	kdbus = native.New(native.Config{Driver: d.server, Rules: subscriptions})
+	d.hub.standard = d.server
 	if d.file != nil {
 		d.apply(d.file)
 	}
@@ -352,10 +355,13 @@ func (d *Daemon) Shutdown() {
 		if d.activation != nil {
 			d.activation.Close() // before anybody leaves who is then called, and started anew
 		}
+		d.closeNodes()
 		d.server.Shutdown(context.Background())
 		for _, o := range d.doors {
 			<-o.served
 		}
+		d.background.Wait()
+		d.poller.Close()
 		if d.dir != "" {
 			if err := os.RemoveAll(d.dir); err != nil {
 				d.log.Warn("cannot remove the private directory", "error", err)

@@ -54,12 +54,18 @@ func newDenials(log *slog.Logger) *denials {
 
 // note has logged what c is denied, and returns err, which says so.
 func (d *denials) note(c *bus.Conn, err error) error {
+	d.noteUser(c.UID(), err)
+	return err
+}
+
+// noteUser is note for somebody who is not on the bus.
+func (d *denials) noteUser(uid uint32, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	user, uid := d.user(c.UID())
+	user, uid := d.user(uid)
 	if !user.afford() || len(d.queue) >= maxNoted {
 		user.missed++
-		return err
+		return
 	}
 	d.queue = append(d.queue, noted{err, uid, user.missed})
 	user.missed = 0
@@ -67,7 +73,6 @@ func (d *denials) note(c *bus.Conn, err error) error {
 		d.writing = true
 		go d.write()
 	}
-	return err
 }
 
 // user returns the allowance of a user, and under which number it is kept. mu is held.

@@ -17,6 +17,8 @@ type Config struct {
 	Endpoint *bus.Endpoint
 	// Subscriptions are the match rules of the bus.
 	Subscriptions *Subscriptions
+	// Poller is shared with other servers, see [transport.Config]. May be nil.
+	Poller *transport.Poller
 	// Native makes the protocol of peers that ask for kdbus instead of D-Bus 1. It may be nil: then
 	// none can.
 	Native func(*transport.Peer) transport.Protocol
@@ -75,6 +77,7 @@ func NewServer(config Config) (*Server, error) {
 	var err error
 	s.Server, err = transport.NewServer(transport.Config{
 		Endpoint:       config.Endpoint,
+		Poller:         config.Poller,
 		DBus1:          s.protocol,
 		Native:         config.Native,
 		Log:            config.Log,

@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/dbus1"
+	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/native"
+	"github.com/kdbus-go/kdbus/transport"
+)
+
+// hub is a bus with what its endpoints have in common: the default one, and those that clients make (it is the
+// native.Endpoints of the bus). Each has a server of its own, with both front-ends; they share match rules, services,
+// and the poller.
+type hub struct {
+	daemon *Daemon
+	bus    *bus.Bus
+	rules  *dbus1.Subscriptions
+	// made is set if a client has made the bus, which has no configuration then.
+	made bool
+	// privileged decides who may do what only the owner of the bus may; nil for root and the user of this process.
+	privileged func(uid uint32) bool
+	tells      *meta.Kinds // see native.Config
+
+	standard *dbus1.Server // of the default endpoint
+
+	mu     sync.Mutex
+	dir    nodeDir // "" until it is made
+	closed bool
+	custom map[*customEndpoint]struct{}
+}
+
+func (d *Daemon) newHub(b *bus.Bus, rules *dbus1.Subscriptions) *hub {
+	return &hub{daemon: d, bus: b, rules: rules, custom: make(map[*customEndpoint]struct{})}
+}
+
+// newServer makes the server of an endpoint.
+func (h *hub) newServer(e *bus.Endpoint, config dbus1.Config) (*dbus1.Server, error) {
+	d := h.daemon
+	config.Endpoint, config.Poller = e, d.poller
+	config.Subscriptions = h.rules
+	config.Bloom = native.BloomOf(h.bus.Bloom())
+	config.Log = d.log
+	config.MachineID = d.config.MachineID
+	config.Denied = func(c *bus.Conn, err error) { d.denials.note(c, err) }
+	// Each front-end uses something of the other: the driver answers native clients, too.
+	kdbus := native.Config{Rules: h.rules, Privileged: h.privileged, Tells: h.tells, Denied: d.denials.noteUser}
+	if !e.Custom() {
+		kdbus.Endpoints = h
+	}
+	var front *native.Server
+	config.Native = func(p *transport.Peer) transport.Protocol { return front.Protocol(p) }
+	server, err := dbus1.NewServer(config)
+	if err != nil {
+		return nil, err
+	}
+	kdbus.Driver = server
+	front = native.New(kdbus)
+	return server, nil
+}
+
+// limits returns the limits that the servers of the hub begin with.
+func (h *hub) limits() dbus1.Limits {
+	limits := h.daemon.config.Limits
+	if conf := h.daemon.inForce.Load(); conf != nil {
+		limits = limitsOf(&conf.Limits)
+	}
+	limits.MaxConnectionsPerUser = 0 // that is the domain's
+	return limits
+}
+
+// setLimits changes the limits of all endpoints.
+func (h *hub) setLimits(limits dbus1.Limits) {
+	h.standard.SetLimits(limits)
+	limits.MaxConnectionsPerUser = 0
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for e := range h.custom {
+		e.server.SetLimits(limits)
+	}
+}
+
+// customEndpoint is a custom endpoint that a client has made. It is its native.Endpoint.
+type customEndpoint struct {
+	*node
+	hub      *hub
+	endpoint *bus.Endpoint
+	server   *dbus1.Server
+}
+
+// MakeEndpoint implements native.Endpoints.
+func (h *hub) MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFlags, policies []bus.NamePolicy) (native.Endpoint, error) {
+	creds := maker.Creds()
+	endpoint, err := h.bus.NewEndpoint(bus.EndpointConfig{Name: name, UID: creds.UID, Policies: policies})
+	if err != nil {
+		return nil, err
+	}
+	e := &customEndpoint{hub: h, endpoint: endpoint}
+	if err := h.open(e, ownerOf(creds, access)); err != nil {
+		endpoint.Close()
+		return nil, err
+	}
+	h.daemon.serveNode(e.node, e.server.Server, maker)
+	h.daemon.log.Log(context.Background(), slog.LevelDebug, "made a custom endpoint", "endpoint", e.Path(), "uid", creds.UID, "pid", creds.PID)
+	return e, nil
+}
+
+// open gives an endpoint its socket and its server.
+func (h *hub) open(e *customEndpoint, owner nodeOwner) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return &bus.Error{Errno: syscall.ESHUTDOWN, Detail: "the bus ends"}
+	}
+	if h.dir == "" {
+		dir, err := h.daemon.privateNodes(h.bus.Name())
+		if err != nil {
+			return nodeError(err)
+		}
+		h.dir = dir
+	}
+	var err error
+	if e.node, err = bindNode(filepath.Join(string(h.dir), e.endpoint.Name()), owner); err != nil {
+		return nodeError(err)
+	}
+	config := h.serverConfig()
+	config.AllowUser = e.admit
+	if e.server, err = h.newServer(e.endpoint, config); err != nil {
+		return nodeError(errors.Join(err, e.unlink()))
+	}
+	h.custom[e] = struct{}{}
+	return nil
+}
+
+// serverConfig returns what the servers of all endpoints of the bus have in common.
+func (h *hub) serverConfig() dbus1.Config {
+	config := dbus1.Config{Limits: h.limits()}
+	if !h.made {
+		config.Activation = h.daemon.starter()
+	}
+	return config
+}
+
+// nodeError makes an error for the client of one of the file system, whose errno would mean something else to it.
+func nodeError(err error) error {
+	if known, ok := errors.AsType[*bus.Error](err); ok {
+		return known
+	}
+	return &bus.Error{Errno: syscall.EIO, Detail: fmt.Sprintf("the bus could not make the files: %v", err)}
+}
+
+// Path implements native.Node.
+func (e *customEndpoint) Path() string { return e.file.(*nodeFile).path }
+
+// SetPolicies implements native.Endpoint.
+func (e *customEndpoint) SetPolicies(policies []bus.NamePolicy) error {
+	return e.endpoint.SetPolicies(policies)
+}
+
+// Close implements native.Node.
+func (e *customEndpoint) Close() {
+	h := e.hub
+	h.mu.Lock()
+	delete(h.custom, e)
+	err := e.unlink()
+	h.mu.Unlock()
+	if err != nil {
+		h.daemon.log.Warn("cannot remove the socket of a custom endpoint", "endpoint", e.Path(), "error", err)
+	}
+	e.endpoint.Close()
+	h.daemon.retire(e.server)
+}
+
+// close ends the nodes of the hub. Those who keep its endpoints are told when they are disconnected.
+func (h *hub) close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	var failed []error
+	for e := range h.custom {
+		failed = append(failed, e.unlink())
+	}
+	failed = append(failed, h.dir.remove())
+	return errors.Join(failed...)
+}
+
+// serveNode serves clients at a node. If that ends for another reason than that the server is shut down, what the maker
+// has made ends.
+func (d *Daemon) serveNode(n *node, server *transport.Server, maker *transport.Peer) {
+	d.background.Go(func() {
+		if err := n.serve(server, n.guid); !errors.Is(err, transport.ErrServerClosed) {
+			d.log.Error("ending what a client has made, because its socket cannot be served any longer", "address", n.address.String(), "error", err)
+			maker.HangUp()
+		}
+	})
+}
+
+// retire shuts a server down. That waits for all its peers, of which somebody else must not have to: what they ask
+// for can take long.
+func (d *Daemon) retire(server interface {
+	Shutdown(context.Context) error
+}) {
+	d.background.Go(func() { server.Shutdown(context.Background()) })
+}
