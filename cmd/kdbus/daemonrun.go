@@ -75,6 +75,7 @@ type busProcess struct {
 	background *process.Background // nil in the foreground
 	file       *busconfig.Config   // nil without
 	account    *process.Account    // to become; nil for none
+	accountErr error               // why there is none although there should be
 	pidPath    string              // of the pid file to write; "" for none
 	pidFile    *process.PIDFile    // nil until it is written
 	log        *slog.Logger
@@ -153,9 +154,7 @@ func (p *busProcess) load() error {
 
 // serve opens the bus and serves it until a signal or an error ends it.
 func (p *busProcess) serve(signals chan os.Signal) error {
-	if err := p.findAccount(); err != nil {
-		return err
-	}
+	p.findAccount()
 	d, err := daemon.Start(daemon.Config{
 		Addresses:         p.addresses,
 		File:              p.file,
@@ -195,18 +194,19 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 	return nil
 }
 
-// findAccount finds the user that the bus is to become.
-func (p *busProcess) findAccount() error {
+// findAccount finds the user that the bus is to become. If there is none, the bus ends when it has told its address,
+// as dbus-daemon does.
+func (p *busProcess) findAccount() {
 	if p.file == nil || p.file.User == "" {
-		return nil
+		return
 	}
 	account, err := process.LookupAccount(p.file.User)
 	if err != nil {
-		return &busconfig.Error{Source: p.file.UserAt, Element: "<user>", Err: err,
+		p.accountErr = &busconfig.Error{Source: p.file.UserAt, Element: "<user>", Err: err,
 			Reason: fmt.Sprintf("Could not get UID and GID for username %q: %v", p.file.User, err)}
+		return
 	}
 	p.account = &account
-	return nil
 }
 
 // owner returns who the process will be when it has listened, nil if that is who it is.
@@ -223,8 +223,8 @@ func (p *busProcess) listening(address string) error {
 	if err := p.out.print(p.printAddress, address); err != nil {
 		return fmt.Errorf("print the address: %w", err)
 	}
-	if p.file == nil {
-		return nil
+	if p.accountErr != nil {
+		return p.accountErr
 	}
 	if p.pidPath != "" {
 		var err error
