@@ -11,13 +11,19 @@
 //     transcripts must be the same.
 //   - policy: the same policies, users and messages on dbus-daemon and on the bus under test, with the
 //     same outcome.
+//   - activation: the same services started, or not, by dbus-daemon and by the bus under test, with the
+//     same answers.
+//   - limits: every limit reached by one user, and what the bus, the log and other users make of it.
+//   - faults: what hostile, dead and numerous clients do to the bus, seen from outside.
+//   - kdbus: what the manual pages of kdbus promise, sentence by sentence.
+//   - gvariant: values that GLib and this module serialise for each other.
 //   - command: what kdbus prints, compared with busctl.
 //   - packaging: make install, and the bus as that of a machine: under systemd, s6 and OpenRC, and where
 //     there is nothing but it.
-//   - faults: what hostile, dead and numerous clients do to the bus, seen from outside.
-//   - internal/testbus starts the buses, internal/program runs other programs,
-//     internal/container makes the container, internal/peer is a client without manners.
+//   - internal: testbus starts the buses, program runs other programs, account is another user,
+//     container makes the container, peer is a client without manners.
 //
-// All but the faults can be pointed at dbus-daemon itself with
-// KDBUS_CONFORMANCE_BUS=dbus-daemon, which shows that the tests ask for what is true.
+// Those that are about dbus-daemon can be pointed at dbus-daemon itself with
+// KDBUS_CONFORMANCE_BUS=dbus-daemon, which shows that the tests ask for what is true: programs, suites,
+// services, driver, policy and activation.
 package conformance

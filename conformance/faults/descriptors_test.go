@@ -34,7 +34,7 @@ func TestOutOfFileDescriptors(t *testing.T) {
 		defer c.Close()
 		clients = append(clients, c)
 	}
-	poll(t, "the bus says that it is out of descriptors", func() bool {
+	testbus.Eventually(t, "the bus says that it is out of descriptors", func() bool {
 		return strings.Contains(strings.ToLower(bus.Log()), "too many open files")
 	})
 	others.awaitMore(t)
@@ -57,7 +57,7 @@ func TestOutOfFileDescriptors(t *testing.T) {
 		t.Errorf("when others have left, the last client's authentication is answered with %q, %v", line, err)
 	}
 	for range files / 4 {
-		connect(t, bus)
+		bus.Connect(t)
 	}
 }
 
@@ -71,10 +71,10 @@ func TestConnectionsComeAndGo(t *testing.T) {
 	settled := func() bool { return bus.OpenFiles(t) <= files }
 
 	comeAndGo(t, bus, connections/10)
-	poll(t, "the bus has closed the first connections", settled)
+	testbus.Eventually(t, "the bus has closed the first connections", settled)
 	memory := bus.Stat(t, "VmRSS")
 	comeAndGo(t, bus, connections-connections/10)
-	poll(t, fmt.Sprintf("the bus has %d files open again", files), settled)
+	testbus.Eventually(t, fmt.Sprintf("the bus has %d files open again", files), settled)
 	t.Logf("%d kB after a tenth, %d kB after all, %d threads", memory, bus.Stat(t, "VmRSS"), bus.Stat(t, "Threads"))
 	if grown := bus.Stat(t, "VmRSS") - memory; grown > 8<<10 {
 		t.Errorf("the bus needs %d kB more than after the first connections", grown)
@@ -162,7 +162,7 @@ func TestDescriptorsThatCannotBeDelivered(t *testing.T) {
 			send(t, sender, peer.Signal("", "/", "com.example.I", "S", sig, index).WithFDs(fd))
 		}},
 		{"in an answer that nobody waits for", func(t *testing.T, sender *peer.Client, fd int) {
-			receiver := connect(t, bus)
+			receiver := bus.Connect(t)
 			send(t, sender, peer.Reply(receiver.Name, 999, sig, index).WithFDs(fd))
 		}},
 		{"to a client that cannot take them", func(t *testing.T, sender *peer.Client, fd int) {
@@ -183,7 +183,7 @@ func TestDescriptorsThatCannotBeDelivered(t *testing.T) {
 			send(t, sender, peer.Signal("", "/", "com.example.I", "S", sig, index).WithFDs(fd))
 		}},
 		{"to a client that leaves before it reads", func(t *testing.T, sender *peer.Client, fd int) {
-			receiver := connect(t, bus)
+			receiver := bus.Connect(t)
 			fill(t, sender, receiver)
 			send(t, sender, call(receiver.Name).WithFDs(fd))
 			ping(t, sender)
@@ -239,7 +239,7 @@ func TestDescriptorsThatCannotBeDelivered(t *testing.T) {
 				t.Errorf("the descriptor is still open somewhere: %v", err)
 			}
 			sender.Close()
-			poll(t, "the bus has no more files open than before", func() bool { return bus.OpenFiles(t) <= files+2 })
+			testbus.Eventually(t, "the bus has no more files open than before", func() bool { return bus.OpenFiles(t) <= files+2 })
 		})
 	}
 	others.awaitMore(t)
@@ -266,7 +266,7 @@ func fill(t *testing.T, sender, receiver *peer.Client) {
 func TestReceiverThatKeepsNoDescriptors(t *testing.T) {
 	bus := testbus.Start(t)
 	others := standBy(t, bus)
-	deaf, sender := connect(t, bus), connect(t, bus)
+	deaf, sender := bus.Connect(t), bus.Connect(t)
 	fill(t, sender, deaf)
 	files := bus.OpenFiles(t)
 	r, w, err := os.Pipe()

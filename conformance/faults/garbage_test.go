@@ -22,7 +22,7 @@ import (
 func TestGarbage(t *testing.T) {
 	bus := testbus.Start(t)
 	others := standBy(t, bus)
-	target := connect(t, bus)
+	target := bus.Connect(t)
 	for _, g := range garbage(target.Name) {
 		t.Run(g.name, func(t *testing.T) {
 			for i := range g.times {
@@ -200,7 +200,7 @@ func array(m *peer.Message, n uint32) []byte {
 func TestDamagedMessages(t *testing.T) {
 	bus := testbus.Start(t)
 	others := standBy(t, bus)
-	target := connect(t, bus)
+	target := bus.Connect(t)
 	for _, order := range []byte{'l', 'B'} {
 		m := peer.Call(target.Name, "/a/b", "com.example.I", "Member", "sa{sv}(yx)av", "text",
 			[]any{peer.Entry{Key: "k", Value: peer.Variant{Sig: "ai", Value: []any{int32(1)}}}}, []any{byte(1), int64(2)},
@@ -226,7 +226,7 @@ func TestDamagedMessages(t *testing.T) {
 func TestTruncatedMessages(t *testing.T) {
 	bus := testbus.Start(t)
 	others := standBy(t, bus)
-	target := connect(t, bus)
+	target := bus.Connect(t)
 	before := bus.OpenFiles(t)
 	m := peer.Call(target.Name, "/a/b", "com.example.I", "Member", "s", "text")
 	m.Serial = 7
@@ -239,5 +239,5 @@ func TestTruncatedMessages(t *testing.T) {
 		c.Close()
 	}
 	others.awaitMore(t)
-	poll(t, fmt.Sprintf("the bus has %d files open again", before), func() bool { return bus.OpenFiles(t) <= before })
+	testbus.Eventually(t, fmt.Sprintf("the bus has %d files open again", before), func() bool { return bus.OpenFiles(t) <= before })
 }

@@ -22,27 +22,6 @@ func TestMain(m *testing.M) { testbus.Main(m) }
 // limit bounds every wait.
 const limit = 30 * time.Second
 
-// connect gives the test a connection of its own.
-func connect(t *testing.T, bus *testbus.Bus) *peer.Client {
-	t.Helper()
-	c, err := peer.Connect(bus.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// poll waits until condition holds.
-func poll(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never came to pass that %s", what)
-		}
-	}
-}
-
 // bystanders are two clients that call each other while something happens to the bus.
 type bystanders struct {
 	stop, done chan struct{}
@@ -54,7 +33,7 @@ type bystanders struct {
 // standBy starts bystanders. When the test ends they must never have been disturbed.
 func standBy(t *testing.T, bus *testbus.Bus) *bystanders {
 	t.Helper()
-	a, b := connect(t, bus), connect(t, bus)
+	a, b := bus.Connect(t), bus.Connect(t)
 	s := &bystanders{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
@@ -109,7 +88,7 @@ func (s *bystanders) exchange(a, b *peer.Client) {
 func (s *bystanders) awaitMore(t *testing.T) {
 	t.Helper()
 	before := s.calls.Load()
-	poll(t, "two others exchange calls", func() bool {
+	testbus.Eventually(t, "two others exchange calls", func() bool {
 		select {
 		case <-s.done:
 			t.Fatalf("two others cannot exchange calls: %v", s.err)

@@ -37,7 +37,7 @@ func requireMemory(t *testing.T, bus *testbus.Bus) {
 func TestReceiverThatNeverReads(t *testing.T) {
 	bus := testbus.Start(t)
 	others := standBy(t, bus)
-	deaf, sender := connect(t, bus), connect(t, bus)
+	deaf, sender := bus.Connect(t), bus.Connect(t)
 	payload := strings.Repeat("x", 1<<20)
 	var refused *peer.Message
 	taken := 0
@@ -74,7 +74,7 @@ func TestReceiverThatNeverReads(t *testing.T) {
 	others.awaitMore(t)
 
 	deaf.Close()
-	reader := connect(t, bus)
+	reader := bus.Connect(t)
 	serial, err := sender.Send(peer.Call(reader.Name, "/", "com.example.I", "M", "s", payload))
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestReceiverThatNeverReads(t *testing.T) {
 func TestSubscriberThatNeverReads(t *testing.T) {
 	bus := testbus.Start(t)
 	others := standBy(t, bus)
-	deaf, reader, sender := connect(t, bus), connect(t, bus), connect(t, bus)
+	deaf, reader, sender := bus.Connect(t), bus.Connect(t), bus.Connect(t)
 	for _, c := range []*peer.Client{deaf, reader} {
 		if r, err := c.Call(peer.DriverCall("AddMatch", "s", "interface='com.example.I'")); err != nil || r.Type != peer.TypeReply {
 			t.Fatal(r, err)
@@ -118,7 +118,7 @@ func TestSubscriberThatNeverReads(t *testing.T) {
 func TestCallerThatNeverReads(t *testing.T) {
 	bus := testbus.Start(t)
 	others := standBy(t, bus)
-	deaf := connect(t, bus)
+	deaf := bus.Connect(t)
 	call := peer.Call(peer.DriverName, peer.DriverPath, peer.IntrospectFace, "Introspect", "")
 	for i := range 150_000 { // some 700 MiB of answers
 		call.Serial = uint32(100 + i)
@@ -142,7 +142,7 @@ func TestIdleConnections(t *testing.T) {
 	others := standBy(t, bus)
 	before := bus.Stat(t, "VmRSS")
 	for range connections {
-		connect(t, bus)
+		bus.Connect(t)
 	}
 	others.awaitMore(t)
 	each := float64(bus.Stat(t, "VmRSS")-before) / connections
@@ -150,7 +150,7 @@ func TestIdleConnections(t *testing.T) {
 	if each > 10 {
 		t.Errorf("the bus needs %.1f KiB for each idle connection", each)
 	}
-	c := connect(t, bus)
+	c := bus.Connect(t)
 	r, err := c.Call(peer.DriverCall("ListNames", ""))
 	if err != nil {
 		t.Fatal(err)

@@ -16,12 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/wire"
 	"github.com/kdbus-go/kdbus/wire/gvariant"
 )
-
-// python is Debian's interpreter, which sees Debian's modules whatever else is in PATH.
-const python = "/usr/bin/python3"
 
 // limit bounds how long GLib may take for one set of questions.
 const limit = time.Minute
@@ -45,7 +43,7 @@ func ask(t *testing.T, questions []question) [][]string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, python, "testdata/glib.py")
+	cmd := exec.CommandContext(ctx, program.Python, "testdata/glib.py")
 	cmd.Stdin = &in
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
+	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
 // long makes a call of the bus with a body of some length, to which the answer is an error. It arrives all the same.
@@ -61,11 +62,11 @@ func (w *world) fill(c *peer.Client, m func() *peer.Message) string {
 	return ""
 }
 
-// connection says what connects as mallory or alice, once more for each call.
-func (w *world) another(uid int) *peer.Client { w.t.Helper(); return w.as(uid, peer.Connect) }
+// another connects once more as a user.
+func (w *world) another(uid uint32) *peer.Client { w.t.Helper(); return w.as(uid, peer.Connect) }
 
 // hello authenticates and says Hello, and returns the answer.
-func (w *world) hello(uid int) *peer.Message {
+func (w *world) hello(uid uint32) *peer.Message {
 	w.t.Helper()
 	c := w.as(uid, peer.Dial)
 	answer, err := c.Call(peer.DriverCall("Hello", ""))
@@ -263,7 +264,7 @@ func TestLimits(t *testing.T) {
 			}
 			w.works(c)
 			says := append(test.says, name)
-			w.eventually("the log says all", func() bool {
+			testbus.Eventually(w.t, "the log says all", func() bool {
 				for line := range strings.Lines(w.log.String()) {
 					if strings.Contains(line, "a limit was reached") && containsAll(strings.ReplaceAll(line, `\"`, `"`), append(says, "uid=64001")) {
 						return true

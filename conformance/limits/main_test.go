@@ -14,15 +14,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/kdbus-go/kdbus/conformance/internal/account"
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
 	"github.com/kdbus-go/kdbus/daemon"
 )
@@ -96,7 +92,7 @@ func newWorld(t *testing.T, limits ...string) *world {
 }
 
 // as makes a client in a thread that is another user, which ends with it.
-func (w *world) as(uid int, dial func(address string) (*peer.Client, error)) *peer.Client {
+func (w *world) as(uid uint32, dial func(address string) (*peer.Client, error)) *peer.Client {
 	w.t.Helper()
 	c, err := w.try(uid, dial)
 	if err != nil {
@@ -105,21 +101,11 @@ func (w *world) as(uid int, dial func(address string) (*peer.Client, error)) *pe
 	return c
 }
 
-func (w *world) try(uid int, dial func(address string) (*peer.Client, error)) (c *peer.Client, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		id := uintptr(uid)
-		for _, call := range [][4]uintptr{{unix.SYS_SETGROUPS}, {unix.SYS_SETRESGID, id, id, id}, {unix.SYS_SETRESUID, id, id, id}} {
-			if _, _, errno := syscall.RawSyscall(call[0], call[1], call[2], call[3]); errno != 0 {
-				err = fmt.Errorf("become user %d, which takes root: %w", uid, errno)
-				return
-			}
-		}
+func (w *world) try(uid uint32, dial func(address string) (*peer.Client, error)) (c *peer.Client, err error) {
+	err = account.Account{UID: uid, GID: uid}.Do(func() (err error) {
 		c, err = dial(w.daemon.Address())
-	}()
-	<-done
+		return err
+	})
 	if c != nil {
 		w.t.Cleanup(func() { c.Close() })
 	}
@@ -180,14 +166,4 @@ func (w *world) reached(limit string) string {
 		return ""
 	}
 	return text
-}
-
-// eventually waits for what has to happen.
-func (w *world) eventually(what string, happened func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(peer.Timeout); !happened(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			w.t.Fatalf("in vain: %s", what)
-		}
-	}
 }

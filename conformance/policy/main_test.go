@@ -12,7 +12,7 @@
 //
 // There are several buses of the kind under test, which differ in who of their clients speaks D-Bus 1 and who
 // the native protocol (world_test.go): the policy is the same for all. Everybody is a connection of its own,
-// made by a thread that is another user (users_test.go), so the tests need root.
+// made by a thread that is another user (package account), so the tests need root.
 package policy
 
 import (

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/conformance/internal/account"
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 	"github.com/kdbus-go/kdbus/native/nativetest"
@@ -85,8 +86,8 @@ func (l *letter) descriptors() (fds []int, err error) {
 }
 
 // join connects to a bus as a user.
-func join(bus *testbus.Bus, who account, native bool, matches []string) (m member, err error) {
-	err = who.as(func() (err error) {
+func join(bus *testbus.Bus, who account.Account, native bool, matches []string) (m member, err error) {
+	err = who.Do(func() (err error) {
 		if native {
 			m, err = joinNative(bus.SocketPath())
 		} else {

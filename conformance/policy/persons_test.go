@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/account"
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
 )
 
@@ -24,9 +25,9 @@ var connectRules = []string{
 
 func TestTheSamePersonsMayConnect(t *testing.T) {
 	worlds := worldsOf(t, nil)[:2] // who may connect has nothing to do with what the client speaks then
-	accounts := map[string]account{}
+	accounts := map[string]account.Account{}
 	for _, name := range persons {
-		accounts[name] = lookup(t, name)
+		accounts[name] = account.Lookup(t, name)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		var b strings.Builder
@@ -42,7 +43,7 @@ func TestTheSamePersonsMayConnect(t *testing.T) {
 		for _, name := range persons {
 			compare(t, worlds, name+" connects\n"+policy, func(w *world) string {
 				connected := "refused"
-				err := accounts[name].as(func() error {
+				err := accounts[name].Do(func() error {
 					c, err := peer.Connect(w.bus.Address)
 					if err != nil {
 						return nil // a bus ends the connection in the way it likes

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/account"
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
@@ -70,7 +71,7 @@ func open(t *testing.T, title string, kind testbus.Kind, roles []role, native pr
 	t.Cleanup(func() { w.control.Close() })
 	w.labels[w.control.Name] = ":control"
 	for _, r := range roles {
-		m, err := join(w.bus, lookup(t, r.user), kind == testbus.KDBus && !r.dbus1 && native(r), r.matches)
+		m, err := join(w.bus, account.Lookup(t, r.user), kind == testbus.KDBus && !r.dbus1 && native(r), r.matches)
 		if err != nil {
 			t.Fatalf("%s: %s: %v", title, r.label, err)
 		}

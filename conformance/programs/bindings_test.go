@@ -16,7 +16,7 @@ import (
 // service starts a program of testdata that offers com.example.Conformance under a name.
 func service(t *testing.T, bus *testbus.Bus, script, name string) *program.Process {
 	t.Helper()
-	p := start(t, bus, python, filepath.Join("testdata", script), name)
+	p := start(t, bus, program.Python, filepath.Join("testdata", script), name)
 	p.Await(t, "^ready\n")
 	return p
 }
@@ -26,11 +26,11 @@ func service(t *testing.T, bus *testbus.Bus, script, name string) *program.Proce
 func TestBindings(t *testing.T) {
 	services := map[string]string{"dbus-python service": "service_dbus.py", "GDBus service": "service_gio.py"}
 	clients := []struct{ name, interpreter, script string }{
-		{"dbus-python", python, "client_dbus.py"},
-		{"GDBus", python, "client_gio.py"},
-		{"jeepney", python, "client_jeepney.py"},
-		{"dbus-next", python, "client_dbus_next.py"},
-		{"pydbus", python, "client_pydbus.py"},
+		{"dbus-python", program.Python, "client_dbus.py"},
+		{"GDBus", program.Python, "client_gio.py"},
+		{"jeepney", program.Python, "client_jeepney.py"},
+		{"dbus-next", program.Python, "client_dbus_next.py"},
+		{"pydbus", program.Python, "client_pydbus.py"},
 		{"Net::DBus", "perl", "client.pl"},
 		{"ruby-dbus", "ruby", "client.rb"},
 	}
@@ -86,9 +86,9 @@ func qdbus(t *testing.T, bus *testbus.Bus) {
 func TestQueuedWhileAsleep(t *testing.T) {
 	const calls = 20_000
 	bus := testbus.Start(t)
-	sleeper := start(t, bus, python, "testdata/sleeper.py", fmt.Sprint(calls-1))
+	sleeper := start(t, bus, program.Python, "testdata/sleeper.py", fmt.Sprint(calls-1))
 	sleeper.Await(t, "asleep")
-	c := connect(t, bus)
+	c := bus.Connect(t)
 	for i := range uint32(calls) {
 		if _, err := c.Send(peer.Call("com.example.Sleeper", "/", "com.example.Sleeper", "Note", "us", i, "some text to make it heavier").WithFlags(peer.NoReplyExpected)); err != nil {
 			t.Fatalf("call %d: %v", i, err)
@@ -115,7 +115,7 @@ func TestEavesdroppingMatchRules(t *testing.T) {
 		{"type='error'", `ErrorMessage None on purpose\n`},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			p := start(t, bus, python, "testdata/eavesdropper.py", c.rule)
+			p := start(t, bus, program.Python, "testdata/eavesdropper.py", c.rule)
 			p.Await(t, "ready")
 			for _, call := range []string{"Echo variant:string:overheard", "Fail string:on\x00purpose"} {
 				args := strings.Fields("dbus-send --session --print-reply --dest=com.example.Service /com/example/Conformance com.example.Conformance." + call)
@@ -146,7 +146,7 @@ func TestByteOrders(t *testing.T) {
 	}
 	for _, orders := range []string{"lB", "Bl", "BB", "ll"} {
 		t.Run(orders, func(t *testing.T) {
-			a, b := connect(t, bus), connect(t, bus)
+			a, b := bus.Connect(t), bus.Connect(t)
 			a.Order, b.Order = orders[0], orders[1]
 			for _, c := range []*peer.Client{a, b} {
 				if r, err := c.Call(peer.DriverCall("AddMatch", "s", "interface='com.example.Sig'")); err != nil || r.Type != peer.TypeReply {

@@ -104,7 +104,7 @@ func TestBusctl(t *testing.T) {
 	t.Run("capture", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "capture")
 		m := start(t, bus, "sh", "-c", `exec busctl --user capture >"$0"`, file)
-		poll(t, "the capture has a call", func() bool {
+		testbus.Eventually(t, "the capture has a call", func() bool {
 			busctl("call", name, path, iface, "Echo", "v", "s", "captured").Expect(t, 0)
 			return bytes.Count(packets(t, file), []byte("captured\x00")) >= 2
 		})

@@ -147,9 +147,9 @@ func TestDBusMonitor(t *testing.T) {
 	t.Run("pcap", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "capture")
 		m := start(t, bus, "sh", "-c", `exec dbus-monitor --session --pcap >"$0"`, file)
-		poll(t, "the capture has begun", func() bool { return capturedMessages(t, file, "NameLost") > 0 })
+		testbus.Eventually(t, "the capture has begun", func() bool { return capturedMessages(t, file, "NameLost") > 0 })
 		traffic(t)
-		poll(t, "the capture has the signal", func() bool {
+		testbus.Eventually(t, "the capture has the signal", func() bool {
 			return capturedMessages(t, file, "com.example.I") == 3 // the call, the signal, the call that is lost
 		})
 		m.Interrupt(t)

@@ -72,7 +72,7 @@ func TestGDBus(t *testing.T) {
 		gdbus("wait", "--timeout", "1", "com.example.Never").Expect(t, 1)
 	})
 	t.Run("emit", func(t *testing.T) {
-		r, err := connect(t, bus).Call(peer.DriverCall("GetNameOwner", "s", "com.example.Echo"))
+		r, err := bus.Connect(t).Call(peer.DriverCall("GetNameOwner", "s", "com.example.Echo"))
 		if err != nil {
 			t.Fatal(err)
 		}

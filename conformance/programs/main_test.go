@@ -8,19 +8,12 @@ package programs
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
 func TestMain(m *testing.M) { testbus.Main(m) }
-
-// limit bounds every wait.
-const limit = 20 * time.Second
-
-// python is Debian's interpreter, which sees Debian's modules whatever else is in PATH.
-const python = "/usr/bin/python3"
 
 // run runs a program on the bus to its end.
 func run(t *testing.T, bus *testbus.Bus, argv ...string) program.Result {

@@ -58,7 +58,7 @@ func TestProgramsOverTCP(t *testing.T) {
 			} {
 				program.Run(t, env, argv...).Expect(t, 0, `[0-9a-f]{32}`)
 			}
-			program.Run(t, env, python, "-c", askOfItself, address).Expect(t, 0, fmt.Sprintf(`user %d\n`, os.Getuid()),
+			program.Run(t, env, program.Python, "-c", askOfItself, address).Expect(t, 0, fmt.Sprintf(`user %d\n`, os.Getuid()),
 				`keys \[dbus.String\('UnixUserID'\)\]`, `org.freedesktop.DBus.Error.UnixProcessIdUnknown`)
 			if info, err := os.Stat(filepath.Join(home, ".dbus-keyrings")); err != nil || info.Mode().Perm() != 0o700 {
 				t.Errorf("the keyring: %v, %v", info, err)

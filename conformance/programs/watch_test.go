@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
 	"github.com/kdbus-go/kdbus/conformance/internal/program"
@@ -21,7 +20,7 @@ type watcher struct{ *peer.Client }
 
 func monitor(t *testing.T, bus *testbus.Bus) watcher {
 	t.Helper()
-	c := connect(t, bus)
+	c := bus.Connect(t)
 	r, err := c.Call(peer.Call(peer.DriverName, peer.DriverPath, peer.MonitorIface, "BecomeMonitor", "asu", []string{}, uint32(0)))
 	if err != nil || r.Type != peer.TypeReply {
 		t.Fatalf("BecomeMonitor: %v, %v", r, err)
@@ -39,32 +38,11 @@ func (w watcher) await(t *testing.T, member string) *peer.Message {
 	return m
 }
 
-// connect gives the test a connection of its own.
-func connect(t *testing.T, bus *testbus.Bus) *peer.Client {
-	t.Helper()
-	c, err := peer.Connect(bus.Address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	return c
-}
-
-// poll waits until condition holds.
-func poll(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(limit); !condition(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it never came to pass that %s", what)
-		}
-	}
-}
-
 // awaitOverheard waits until m prints calls that are not for it.
 func awaitOverheard(t *testing.T, bus *testbus.Bus, m *program.Process) {
 	t.Helper()
-	c := connect(t, bus)
-	poll(t, "calls are overheard", func() bool {
+	c := bus.Connect(t)
+	testbus.Eventually(t, "calls are overheard", func() bool {
 		if _, err := c.Call(peer.Call("com.example.Echo", "/", "com.example.Probe", "Probe", "")); err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
@@ -66,7 +67,7 @@ func dbusMock(t *testing.T, file string) (output string, err error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var buf bytes.Buffer
-	cmd := exec.CommandContext(ctx, python, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--color=no", file)
+	cmd := exec.CommandContext(ctx, program.Python, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rs", "--color=no", file)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = t.TempDir(), &buf, &buf
 	cmd.Env = append(testbus.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PATH=/usr/bin:/bin:/usr/sbin:/sbin")
 	cmd.WaitDelay = time.Second

@@ -19,9 +19,6 @@ import (
 
 func TestMain(m *testing.M) { container.Main(m) }
 
-// python is Debian's interpreter, which sees Debian's modules whatever else is in PATH.
-const python = "/usr/bin/python3"
-
 // The configurations that dbus-daemon comes with.
 const (
 	systemConf  = "/usr/share/dbus-1/system.conf"

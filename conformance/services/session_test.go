@@ -5,6 +5,8 @@ package services
 import (
 	"regexp"
 	"testing"
+
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 )
 
 // TestSessionServices has programs of a desktop session start the services they need, by activation,
@@ -39,7 +41,7 @@ func TestSessionServices(t *testing.T) {
 		{name: "at-spi", owns: "org.a11y.Bus", clients: []client{
 			succeeds(`^\('unix:path=.*',\)\n$`, "gdbus", "call", "--session", "-d", "org.a11y.Bus", "-o", "/org/a11y/bus", "-m", "org.a11y.Bus.GetAddress"),
 		}},
-		{name: "notifications", owns: "org.freedesktop.Notifications", service: []string{python, "-m", "dbusmock", "--session", "--template", "notification_daemon"}, clients: []client{
+		{name: "notifications", owns: "org.freedesktop.Notifications", service: []string{program.Python, "-m", "dbusmock", "--session", "--template", "notification_daemon"}, clients: []client{
 			succeeds(``, "notify-send", "hello", "world"),
 		}},
 	} {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
@@ -42,14 +43,10 @@ const busPID = `busctl --user call org.freedesktop.DBus /org/freedesktop/DBus or
 // ended waits until a process is gone.
 func ended(t *testing.T, pid string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join("/proc", pid)); err != nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("process %s is still there", pid)
-		}
-	}
+	testbus.Eventually(t, "process "+pid+" is gone", func() bool {
+		_, err := os.Stat(filepath.Join("/proc", pid))
+		return err != nil
+	})
 }
 
 // TestDBusRunSession runs commands with dbus-run-session: on its default configuration, on one that
@@ -103,7 +100,7 @@ func TestGTestDBus(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := world{env: append(testbus.Environ(), home(t)...)}
-	r := w.run(t, python, "testdata/gtestdbus.py", services)
+	r := w.run(t, program.Python, "testdata/gtestdbus.py", services)
 	r.Expect(t, 0)
 	if !regexp.MustCompile(`^address unix:.*\npid \d+\nreply \(\)\ndown\n$`).MatchString(r.Stdout) {
 		t.Errorf("it printed %s", r.Stdout)

@@ -34,7 +34,7 @@ func TestTools(t *testing.T) {
 		{"busctl status", succeeds(`(?m)^PID=\d+$`, "busctl", "--user", "--no-pager", "status", bus)},
 		{"busctl tree", succeeds(`/org/freedesktop/DBus`, "busctl", "--user", "--no-pager", "tree", bus)},
 		{"statistics", succeeds(`^a\{sv\} `, "busctl", "--user", "call", bus, path, bus+".Debug.Stats", "GetStats")},
-		{"statistics of a connection", succeeds(`UniqueName`, python, "-c", `
+		{"statistics of a connection", succeeds(`UniqueName`, program.Python, "-c", `
 import dbus
 b = dbus.SessionBus()
 print(b.call_blocking("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.Debug.Stats", "GetConnectionStats", "s", [b.get_unique_name()]))`)},
@@ -44,11 +44,11 @@ print(b.call_blocking("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.free
 		{"Net::DBus", succeeds(`(?m)^org.freedesktop.DBus$`, "perl", "-MNet::DBus", "-e",
 			`print "$_\n" for @{Net::DBus->session->get_service("org.freedesktop.DBus")->get_object("/org/freedesktop/DBus")->ListNames}`)},
 		{"ruby-dbus", succeeds(`org.freedesktop.DBus`, "ruby", "-rdbus", "-e", `puts DBus::SessionBus.instance.proxy.ListNames[0]`)},
-		{"GDBus", succeeds(`org.freedesktop.DBus`, python, "-c", `
+		{"GDBus", succeeds(`org.freedesktop.DBus`, program.Python, "-c", `
 from gi.repository import Gio
 print(Gio.bus_get_sync(Gio.BusType.SESSION).call_sync("org.freedesktop.DBus", "/", "org.freedesktop.DBus", "ListNames", None, None, 0, -1, None).unpack())`)},
-		{"pydbus", succeeds(`org.freedesktop.DBus`, python, "-c", `import pydbus; print(pydbus.SessionBus().get(".DBus").ListNames())`)},
-		{"dbus-next", succeeds(`org.freedesktop.DBus`, python, "-c", `
+		{"pydbus", succeeds(`org.freedesktop.DBus`, program.Python, "-c", `import pydbus; print(pydbus.SessionBus().get(".DBus").ListNames())`)},
+		{"dbus-next", succeeds(`org.freedesktop.DBus`, program.Python, "-c", `
 import asyncio
 from dbus_next import Message
 from dbus_next.aio import MessageBus
@@ -88,7 +88,7 @@ func TestMonitors(t *testing.T) {
 // watched has something to see pass until the monitor has seen it: when it is ready it does not say.
 func watched(t *testing.T, w world, m *program.Process) {
 	t.Helper()
-	ticker := w.start(t, python, "-c", `
+	ticker := w.start(t, program.Python, "-c", `
 import sys, dbus, dbus.lowlevel
 bus = dbus.SessionBus()
 bus.request_name("com.example.Monitored")

@@ -26,9 +26,6 @@ func TestMain(m *testing.M) { testbus.Main(m) }
 // limit bounds each run of a program.
 const limit = 90 * time.Second
 
-// python is Debian's interpreter, which sees Debian's modules whatever else is in PATH.
-const python = "/usr/bin/python3"
-
 // onEach has a suite run with dbus-daemon and with the bus under test, at the same time: suites
 // mostly wait.
 func onEach(suite func(testbus.Kind) verdicts) (reference, tested verdicts) {

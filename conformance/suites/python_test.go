@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
@@ -32,10 +33,10 @@ func TestDBusPython(t *testing.T) {
 }
 
 func dbusPythonCases(t *testing.T, kind testbus.Kind, top, script string) verdicts {
-	i := invocation{dir: t.TempDir(), env: append(testbus.Environ(), "PYTHON="+python, "DBUS_TOP_SRCDIR="+top, "DBUS_TOP_BUILDDIR="+top)}
+	i := invocation{dir: t.TempDir(), env: append(testbus.Environ(), "PYTHON="+program.Python, "DBUS_TOP_SRCDIR="+top, "DBUS_TOP_BUILDDIR="+top)}
 	i.argv = []string{"dbus-run-session", "--dbus-daemon=" + testbus.Program(t, kind), "--config-file=" + top + "/test/tmp-session-bus.conf", "--"}
 	if strings.HasSuffix(script, ".py") {
-		i.argv = append(i.argv, python, verdictsScript(t))
+		i.argv = append(i.argv, program.Python, verdictsScript(t))
 	}
 	i.argv = append(i.argv, filepath.Join(top, "test", script))
 	out, code := i.run(t)
@@ -68,7 +69,7 @@ func verdictsScript(t *testing.T) string {
 func TestJeepney(t *testing.T) {
 	const top = "/usr/lib/python3/dist-packages/jeepney"
 	cases := func(bus *testbus.Bus) verdicts {
-		out, _ := run(t, bus, t.TempDir(), nil, python, "-m", "pytest", "-p", "no:cacheprovider", "--asyncio-mode=auto", "-v", "--color=no",
+		out, _ := run(t, bus, t.TempDir(), nil, program.Python, "-m", "pytest", "-p", "no:cacheprovider", "--asyncio-mode=auto", "-v", "--color=no",
 			top+"/tests", top+"/io/tests", "--ignore="+top+"/io/tests/test_trio.py")
 		result := verdicts{}
 		for _, m := range regexp.MustCompile(`(?m)^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)`).FindAllStringSubmatch(out, -1) {

@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// Python is Debian's interpreter, which sees Debian's modules whatever else is in PATH.
+const Python = "/usr/bin/python3"
+
 // limit bounds every program that is run to its end, and every wait for output.
 const limit = 20 * time.Second
 
