@@ -11,7 +11,8 @@ import (
 // them.
 func TestSystemServices(t *testing.T) {
 	w := systemBus(t)
-	// Otherwise it asks systemd for the unit of what Debian's package systemd-timesyncd installs.
+	// Where a package such as systemd-timesyncd is installed timedated would ask systemd for its unit. None of
+	// what is tried here takes that package.
 	w.env = append(w.env, "SYSTEMD_TIMEDATED_NTP_SERVICES=")
 	w.try(t, succeeds(`(?m)^org.freedesktop.DBus `, "busctl", "--system", "--no-pager", "list"))
 	for _, s := range []struct {
