@@ -3,11 +3,14 @@
 package packaging
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -49,9 +52,14 @@ hostnamectl hostname
 timedatectl show -p CanNTP
 busctl --no-pager list | grep hostname1
 
+: over TCP, for those who can read the keyring
+setpriv --reuid=messagebus --regid=messagebus --clear-groups env HOME=/var/lib/kdbus dbus-send --bus=tcp:host=127.0.0.1,port=@port@ \
+  --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.GetId
+stat -c '%U %a %n' /var/lib/kdbus/.dbus-keyrings/*
+
 : reloading
+rm /etc/dbus-1/system-local.conf
 systemctl reload dbus.service
-mkdir -p /etc/dbus-1
 echo '<busconfig><policy context="default"><deny nonsense="x"/></policy></busconfig>' >/etc/dbus-1/system-local.conf
 ! systemctl reload dbus.service
 hostnamectl hostname
@@ -122,6 +130,17 @@ systemctl reload dbus.service
 echo finished
 `
 
+// freePort returns a port of TCP that nobody listens on just now.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
+}
+
 func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 	work, err := os.MkdirTemp("", "kdbus-machine-")
 	if err != nil {
@@ -140,12 +159,14 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 			t.Logf("removing control groups: %v %s", err, out)
 		}
 	})
-	for name, text := range map[string]string{"ask.sh": askSystemd, "answers": ""} {
+	port := freePort(t)
+	ask := strings.ReplaceAll(askSystemd, "@port@", port)
+	for name, text := range map[string]string{"ask.sh": ask, "answers": ""} {
 		if err := os.WriteFile(filepath.Join(work, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	boot := inNamespaces(t, "systemd.sh", work, module)
+	boot := inNamespaces(t, "systemd.sh", work, module, port)
 	answers, err := os.ReadFile(filepath.Join(work, "answers"))
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +178,7 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`^unit: kdbus\.service active$`, `^/usr/local/bin/kdbus daemon --system `, `^user: messagebus$`,
 		`^CapEff:\s+0+$`, `^NoNewPrivs:\s+1$`, `^Seccomp:\s+2$`, `^org\.freedesktop\.systemd1\s+1 systemd`,
 		`^CanNTP=`, `^org\.freedesktop\.hostname1 +[0-9]`,
+		`^\+ : over TCP`, `^ +string "[0-9a-f]{32}"$`, `^messagebus 600 /var/lib/kdbus/\.dbus-keyrings/org_freedesktop_general$`,
 		`^\+ : reloading$`, `^Job for kdbus\.service failed`,
 		`^\+ : what is denied is in the journal$`, `Access denied`,
 		`reloaded the configuration`, `kdbus call: .*/etc/dbus-1/system-local\.conf:1: <deny>: the attribute nonsense is unknown`, `reloaded the configuration`,

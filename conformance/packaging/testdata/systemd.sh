@@ -1,7 +1,8 @@
 # Boots the systemd of this machine, on a copy of its file system that is thrown away, with kdbus in place of
 # dbus.service for the system and for users. $2 is a directory to work in, $3 that of this module.
-# What is asked of the machine is in the file $2/ask.sh; the answers go to $2/answers.
+# What is asked of the machine is in the file $2/ask.sh; the answers go to $2/answers. $4 is a free port of TCP.
 work=$2
+port=$4
 new=$work/root
 
 # A copy of the file system, and directories of devices and processes of its own.
@@ -40,6 +41,13 @@ cd "$3" || exit
 DESTDIR=$new PREFIX=/usr/local INIT=systemd packaging/install install
 systemctl --quiet --root="$new" enable kdbus.service
 systemctl --quiet --root="$new" --global enable kdbus.service
+
+# The bus listens on TCP, too, as its documentation says how.
+mkdir -p "$units/dbus.socket.d" "$units/kdbus.service.d" "$new/etc/dbus-1"
+printf '[Socket]\nListenStream=127.0.0.1:%s\n' "$port" >"$units/dbus.socket.d/tcp.conf"
+printf '[Service]\nEnvironment=HOME=/var/lib/kdbus\nReadWritePaths=/var/lib/kdbus\n' >"$units/kdbus.service.d/tcp.conf"
+chroot "$new" install -d -o messagebus -m 0700 /var/lib/kdbus
+echo '<busconfig><auth>DBUS_COOKIE_SHA1</auth></busconfig>' >"$new/etc/dbus-1/system-local.conf"
 
 cp "$work/ask.sh" "$new/etc/ask.sh"
 : >"$new/etc/answers"
