@@ -53,6 +53,7 @@ func (p *parser) rule(e element) error {
 	if err != nil {
 		return err
 	}
+	p.log(e, r)
 	if err := p.checkPlace(e, r, known); err != nil || p.ignored || !known {
 		return err
 	}
@@ -195,7 +196,6 @@ func (p *parser) messageRule(e element, r *Rule, prefix string) error {
 			r.condition.eavesdropping = mustBe
 		}
 	}
-	p.log(e, r)
 	return nil
 }
 
