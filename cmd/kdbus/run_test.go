@@ -9,48 +9,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/internal/pty"
 )
-
-// openTerminal returns both ends of a new terminal.
-func openTerminal(t *testing.T) (master, terminal *os.File) {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { terminal.Close() })
-	return master, terminal
-}
-
-// startOnTerminal starts a command as the foreground job of the terminal.
-func startOnTerminal(t *testing.T, terminal *os.File, cmd *exec.Cmd) {
-	t.Helper()
-	cmd.Stdin = terminal
-	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // its session's process group
-		cmd.Wait()
-	})
-}
 
 // Ctrl-C reaches the command once: from the terminal, and not from kdbus run again.
 func TestCtrlCReachesTheCommandOnce(t *testing.T) {
-	master, terminal := openTerminal(t)
+	master, tty := pty.Open(t, 0)
 	ready := filepath.Join(t.TempDir(), "ready")
 	if err := unix.Mkfifo(ready, 0o600); err != nil {
 		t.Fatal(err)
@@ -60,7 +25,7 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	startOnTerminal(t, terminal, cmd)
+	pty.Start(t, tty, cmd)
 	if _, err := os.ReadFile(ready); err != nil { // until it is ready
 		t.Fatal(err)
 	}
@@ -91,13 +56,13 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 
 // On a terminal the demo stays up until Ctrl-C, and what happens on the bus is printed.
 func TestDemoStaysUpOnATerminal(t *testing.T) {
-	master, terminal := openTerminal(t)
+	master, tty := pty.Open(t, 0)
 	cmd := exec.Command("kdbus", "demo")
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	startOnTerminal(t, terminal, cmd)
+	pty.Start(t, tty, cmd)
 	out := bufio.NewScanner(stdout)
 	var address string
 	for address == "" && out.Scan() {

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/kdbus-go/kdbus"
+	"github.com/kdbus-go/kdbus/internal/pty"
 	"github.com/kdbus-go/kdbus/kdbustest"
 )
 
@@ -28,19 +27,14 @@ type terminalSession struct {
 // run runs the command on a terminal and a bus until it ends, and returns all that it printed.
 func (s terminalSession) run(t *testing.T, addr string, args ...string) string {
 	t.Helper()
-	master, terminal := openTerminal(t)
-	if s.columns > 0 {
-		if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: s.columns}); err != nil {
-			t.Fatal(err)
-		}
-	}
+	master, tty := pty.Open(t, s.columns)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "kdbus", args...)
 	cmd.Env = append(append(cmd.Environ(), "DBUS_SESSION_BUS_ADDRESS="+addr, "TERM=xterm", "NO_COLOR=", "SYSTEMD_COLORS=", "PAGER=cat", "LANG=C.UTF-8"), s.environment...)
-	cmd.Stdout, cmd.Stderr = terminal, &announcing{said: s.said}
-	startOnTerminal(t, terminal, cmd)
-	terminal.Close()
+	cmd.Stdout, cmd.Stderr = tty, &announcing{said: s.said}
+	pty.Start(t, tty, cmd)
+	tty.Close()
 	var printed bytes.Buffer
 	b := make([]byte, 4096)
 	for {

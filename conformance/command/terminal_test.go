@@ -4,7 +4,6 @@ package command
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -12,54 +11,31 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kdbus-go/kdbus/internal/pty"
 )
 
-// terminal is a program on a terminal of its own.
-type terminal struct {
+// session is a program on a terminal of its own.
+type session struct {
 	master  *os.File
 	printed bytes.Buffer
 }
 
 // onTerminal starts a program on a terminal of so many columns, with an environment.
-func onTerminal(t *testing.T, columns uint16, env []string, argv ...string) *terminal {
+func onTerminal(t *testing.T, columns uint16, env []string, argv ...string) *session {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns}); err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer slave.Close()
+	master, tty := pty.Open(t, columns)
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, slave, slave, slave
-	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, tty, tty
+	pty.Start(t, tty, cmd)
+	tty.Close()
 	timer := time.AfterFunc(limit, func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) })
-	t.Cleanup(func() {
-		timer.Stop()
-		unix.Kill(-cmd.Process.Pid, unix.SIGKILL) // its session's process group
-		cmd.Wait()
-	})
-	return &terminal{master: master}
+	t.Cleanup(func() { timer.Stop() })
+	return &session{master: master}
 }
 
 // write types text.
-func (p *terminal) write(t *testing.T, text string) {
+func (p *session) write(t *testing.T, text string) {
 	t.Helper()
 	if _, err := p.master.WriteString(text); err != nil {
 		t.Fatal(err)
@@ -68,7 +44,7 @@ func (p *terminal) write(t *testing.T, text string) {
 
 // until reads until text was printed, and returns what was until then, since the last call. Without a
 // text it reads until the program ends.
-func (p *terminal) until(t *testing.T, text string) string {
+func (p *session) until(t *testing.T, text string) string {
 	t.Helper()
 	b := make([]byte, 4096)
 	for {
