@@ -112,7 +112,7 @@ var deviations = []deviation{
 		scenario: rx(`^org\.freedesktop\.DBus\.Debug\.Stats\.GetStats$`),
 		reason:   "there are no memory pools to count, and other things are counted",
 		theirs:   rx(`(IncompleteConnections: u, )ListMemPoolAllocatedBytes: u, ListMemPoolCachedBytes: u, ListMemPoolUsedBytes: u, (MatchRules: u, )(.*)\}$`),
-		ours:     rx(`(IncompleteConnections: u, )Limits: a\{sx\}, LimitsReached: a\{sa\{sv\}\}, (MatchRules: u, )Monitors: u, PeakActiveConnections: u, (.*), Users: a\{ua\{st\}\}\}$`),
+		ours:     rx(`Endpoints: a\{sa\{st\}\}, (IncompleteConnections: u, )Limits: a\{sx\}, LimitsReached: a\{sa\{sv\}\}, (MatchRules: u, )Monitors: u, PeakActiveConnections: u, (.*), Users: a\{ua\{st\}\}\}$`),
 		common:   "$1$2$3}",
 	},
 	{
@@ -124,7 +124,7 @@ var deviations = []deviation{
 	{
 		scenario: rx(`^GetConnectionStats of all kinds of names$`),
 		reason:   "limits are told, and who fills the queue",
-		ours:     rx(`(MatchRules: u, )(?:Max\w+: t, )+(Outgoing.*)OutgoingPerUser: a\{ua\{st\}\}, `),
+		ours:     rx(`(MatchRules: u, )(?:Max\w+: t, )+(Outgoing.*)OutgoingPerEndpoint: a\{sa\{st\}\}, OutgoingPerUser: a\{ua\{st\}\}, `),
 		common:   "$1$2",
 	},
 	{
