@@ -40,6 +40,12 @@ type Config struct {
 	LaunchUnit string
 	// Journal sends what services print to the journal, instead of where this process prints.
 	Journal bool
+	// Domain is a directory where the bus is to be found, too, and where clients can make other buses: see
+	// docs/administration.md. It is made if there is none. The bus is called there after the user who starts
+	// it, 0-system for root and UID-user for others; its socket comes last in Daemon.Addresses. If there is a
+	// Domain, but neither Addresses nor a File, it is the only one. A directory that another daemon serves is
+	// an error. "" for none: see [DefaultDomain].
+	Domain string
 	// Listening is called once the sockets listen and before anything is read from clients,
 	// with what Daemon.Address will return. It is the moment to become another user. An error
 	// ends the start. It may be nil.
@@ -89,6 +95,7 @@ type Daemon struct {
 	hub    *hub          // what serves it
 	server *dbus1.Server // its default endpoint
 	nodes  privateNodes
+	domain *domain // nil without
 	// background is what goes on until the end: the servers of what clients have made
 	background sync.WaitGroup
 	// denials logs what is denied to clients
@@ -143,7 +150,12 @@ func start(config Config, dir string) (*Daemon, error) {
 	for _, l := range listeners {
 		d.doors = append(d.doors, newDoor(l))
 	}
-	if config.Owner != nil {
+	if config.Domain != "" {
+		if d.domain, err = d.openDomain(config.Domain, d.name); err == nil {
+			d.doors = append(d.doors, d.domain.bus.door)
+		}
+	}
+	if err == nil && config.Owner != nil {
 		err = d.giveFiles(*config.Owner)
 	}
 	if err == nil && config.Listening != nil {
@@ -158,7 +170,7 @@ func start(config Config, dir string) (*Daemon, error) {
 	}
 	close(d.started)
 	for _, o := range d.doors {
-		d.serve(o)
+		d.serve(o, d.server.Server)
 	}
 	return d, nil
 }
@@ -182,6 +194,9 @@ func (d *Daemon) abandon() error {
 	var failed []error
 	for _, o := range d.doors {
 		failed = append(failed, o.close())
+	}
+	if d.domain != nil {
+		failed = append(failed, d.domain.close())
 	}
 	if d.poller != nil {
 		d.poller.Close()
@@ -254,6 +269,10 @@ func (d *Daemon) makeBus() error {
 	if d.file != nil {
 		d.apply(d.file)
 	}
+	if d.domain != nil {
+		d.hub.dir = d.domain.busDir
+		return d.domain.serve()
+	}
 	return nil
 }
 
@@ -263,6 +282,8 @@ func (config Config) listen() ([]*listener, error) {
 	switch {
 	case len(lists) == 0 && config.File != nil:
 		return listenAsConfigured(config.File, config.Log)
+	case len(lists) == 0 && config.Domain != "":
+		return nil, nil
 	case len(lists) == 0:
 		lists = []string{DefaultAddress()}
 	}
@@ -292,10 +313,10 @@ func closeAll(listeners []*listener, err error) error {
 
 // serve serves clients on o. When that ends for another reason than Shutdown, the
 // daemon ends: a bus that nobody can find is worse than none, which is started anew.
-func (d *Daemon) serve(o *door) {
+func (d *Daemon) serve(o *door, server *transport.Server) {
 	go func() {
 		defer close(o.served)
-		err := o.listener.serve(d.server.Server, o.guid)
+		err := o.listener.serve(server, o.guid)
 		if errors.Is(err, transport.ErrServerClosed) {
 			return
 		}
@@ -360,6 +381,7 @@ func (d *Daemon) Shutdown() {
 		for _, o := range d.doors {
 			<-o.served
 		}
+		d.closeDomain()
 		d.background.Wait()
 		d.poller.Close()
 		if d.dir != "" {

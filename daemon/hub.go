@@ -31,6 +31,7 @@ type hub struct {
 	tells      *meta.Kinds // see native.Config
 
 	standard *dbus1.Server // of the default endpoint
+	node     *node         // of the default endpoint, if a client has made the bus
 
 	mu     sync.Mutex
 	dir    nodeDir // "" until it is made
@@ -187,6 +188,9 @@ func (h *hub) close() error {
 	var failed []error
 	for e := range h.custom {
 		failed = append(failed, e.unlink())
+	}
+	if h.node != nil {
+		failed = append(failed, h.node.unlink())
 	}
 	failed = append(failed, h.dir.remove())
 	return errors.Join(failed...)

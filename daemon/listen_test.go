@@ -363,7 +363,7 @@ func TestBrokenSocketEndsTheDaemon(t *testing.T) {
 	}
 	o := newDoor(broken)
 	d.doors = append(d.doors, o)
-	d.serve(o)
+	d.serve(o, d.server.Server)
 	if err := d.Wait(); err == nil || !strings.Contains(err.Error(), "serve unix:path="+dir+"/b: ") {
 		t.Errorf("Wait: %v", err)
 	}

@@ -153,6 +153,9 @@ func (d *Daemon) giveFiles(to Owner) error {
 			}
 		}
 	}
+	if d.domain != nil {
+		return d.domain.give(to)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -63,7 +64,11 @@ func (p *privateNodes) remove() error {
 
 // closeNodes ends the nodes that clients have made. They themselves are disconnected when the servers are shut down.
 func (d *Daemon) closeNodes() {
-	if err := errors.Join(d.hub.close(), d.nodes.remove()); err != nil {
+	err := d.hub.close()
+	if d.domain != nil {
+		err = errors.Join(err, d.domain.shut())
+	}
+	if err = errors.Join(err, d.nodes.remove()); err != nil {
 		d.log.Warn("cannot remove the sockets of endpoints", "error", err)
 	}
 }
@@ -75,4 +80,16 @@ func busName(file *busconfig.Config) string {
 		kind = "system"
 	}
 	return fmt.Sprintf("%d-%s", uid, kind)
+}
+
+// closeDomain ends the domain, if there is one, and with it the buses that clients have made.
+func (d *Daemon) closeDomain() {
+	if d.domain == nil {
+		return
+	}
+	d.domain.server.Shutdown(context.Background())
+	<-d.domain.control.served
+	if err := d.domain.close(); err != nil {
+		d.log.Warn("cannot remove the files of the domain", "domain", d.domain.path, "error", err)
+	}
 }

@@ -19,16 +19,20 @@ func (l *ledger) init() {
 	l.arrivals, l.incoming, l.looks = make(map[account]*arrivals), make(map[account]int), make(map[account]int)
 }
 
-// account is to whom something is accounted: the user uid, or, if server is not nil, all who come through that
-// server's custom endpoint. So who is confined to an endpoint cannot use up what belongs to a user.
+// account is to whom something is accounted: the user uid, on all servers that have a bus, or, if server is not nil, on
+// that one alone. All who come through the custom endpoint of a server are one: who is confined to it cannot use
+// up what belongs to a user.
 type account struct {
 	server *Server
-	uid    uint32 // 0 with a server
+	uid    uint32 // 0 for a custom endpoint
 }
 
 // accountOf returns the account of a user's peers.
 func (s *Server) accountOf(uid uint32) account {
-	if e := s.config.Endpoint; e != nil && e.Custom() {
+	switch e := s.config.Endpoint; {
+	case e == nil:
+		return account{server: s, uid: uid}
+	case e.Custom():
 		return account{server: s}
 	}
 	return account{uid: uid}
@@ -36,7 +40,7 @@ func (s *Server) accountOf(uid uint32) account {
 
 // String names the account, for the log.
 func (a account) String() string {
-	if a.server != nil {
+	if a.server != nil && a.server.config.Endpoint != nil {
 		return "endpoint " + a.server.config.Endpoint.Name()
 	}
 	return fmt.Sprintf("user %d", a.uid)

@@ -1,0 +1,185 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/transport"
+)
+
+// A domain in the file system: kdbus.fs(7). It is a directory with
+//
+//	control          the socket by which buses are made
+//	0-system/        a bus
+//	0-system/bus     its default endpoint
+//	0-system/0-door  a custom one
+//
+// One daemon serves it, and makes one of the buses itself. What a daemon that was killed has left there is removed
+// by the next; whether it lives, its control socket tells.
+
+// DefaultDomain returns the directory where clients look for a domain that were not told where: /run/kdbus for root,
+// $XDG_RUNTIME_DIR/kdbus for others, and "" if that is not set.
+func DefaultDomain() string {
+	if os.Getuid() == 0 {
+		return "/run/kdbus"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "kdbus")
+	}
+	return ""
+}
+
+const controlName = "control"
+
+// domain is a domain that a daemon serves. It is the native.Buses of its control socket.
+type domain struct {
+	daemon  *Daemon
+	path    string
+	made    bool  // the directory is our own
+	control *door // of server
+	bus     *node // the default endpoint of the daemon's own bus
+	busDir  nodeDir
+	server  *transport.Server // nil before serve
+
+	mu     sync.Mutex
+	closed bool
+	buses  map[*hub]struct{} // that clients have made
+}
+
+// openDomain takes a directory over, or makes it, with the socket of the bus that is called name.
+func (d *Daemon) openDomain(path, name string) (*domain, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	m := &domain{daemon: d, path: path, buses: make(map[*hub]struct{})}
+	if err := m.open(name); err != nil {
+		return nil, fmt.Errorf("serve the domain %s: %w", path, errors.Join(err, m.close()))
+	}
+	return m, nil
+}
+
+func (m *domain) open(name string) error {
+	switch err := os.Mkdir(m.path, 0o700); {
+	case err == nil:
+		m.made = true
+		if err := os.Chmod(m.path, 0o755); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return err
+	default:
+		if err := m.checkDirectory(); err != nil {
+			return err
+		}
+	}
+	control, err := listenPath(filepath.Join(m.path, controlName))
+	if err != nil {
+		return err // another daemon, if it is EADDRINUSE
+	}
+	m.control = newDoor(control)
+	if err := m.removeStale(); err != nil {
+		return err
+	}
+	own := nodeOwner{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), access: abi.MakeAccessWorld}
+	if m.busDir, err = makeNodeDir(filepath.Join(m.path, name), own); err != nil {
+		return err
+	}
+	// Who may connect is for the bus to say, as with its other sockets.
+	m.bus, err = bindNode(filepath.Join(string(m.busDir), "bus"), own)
+	return err
+}
+
+// checkDirectory judges a directory that was there before.
+func (m *domain) checkDirectory() error {
+	info, err := os.Lstat(m.path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return errors.New("it is no directory")
+	}
+	uid := info.Sys().(*syscall.Stat_t).Uid
+	trusted := uid == 0 || uid == uint32(os.Geteuid()) || m.daemon.config.Owner != nil && uid == m.daemon.config.Owner.UID
+	if !trusted || info.Mode()&0o022 != 0 {
+		return fmt.Errorf("others can change the directory: it is of user %d, with mode %04o", uid, info.Mode().Perm())
+	}
+	return nil
+}
+
+// removeStale removes the buses that a daemon has left which was killed.
+func (m *domain) removeStale() error {
+	entries, err := os.ReadDir(m.path)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if !entry.IsDir() || !isBusName(entry.Name()) {
+			continue // nothing of ours
+		}
+		if err := removeStaleBus(filepath.Join(m.path, entry.Name())); err != nil {
+			return fmt.Errorf("remove what a daemon has left that was killed: %w", err)
+		}
+		m.daemon.log.Info("removed a bus that a daemon has left which was killed", "domain", m.path, "bus", entry.Name())
+	}
+	return nil
+}
+
+// isBusName reports whether a bus can be called this.
+func isBusName(name string) bool {
+	uid, rest, found := strings.Cut(name, "-")
+	_, err := strconv.ParseUint(uid, 10, 32)
+	return found && err == nil && rest != ""
+}
+
+// removeStaleBus removes a directory with nothing but sockets.
+func removeStaleBus(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Type() != fs.ModeSocket {
+			continue // which keeps the directory
+		}
+		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+			return err
+		}
+	}
+	return os.Remove(dir)
+}
+
+// give gives the domain to the user that the bus is to become. The directories come last: until then nobody but root
+// can put something else in place of the files.
+func (m *domain) give(to Owner) error {
+	for _, path := range []string{
+		filepath.Join(string(m.busDir), "bus"), string(m.busDir), filepath.Join(m.path, controlName), m.path,
+	} {
+		if err := os.Lchown(path, int(to.UID), int(to.GID)); err != nil {
+			return fmt.Errorf("give the domain %s to user %d: %w", m.path, to.UID, err)
+		}
+	}
+	return nil
+}
+
+// close removes what there is. Nobody may be served any more, and the socket of the daemon's bus is closed.
+func (m *domain) close() error {
+	failed := []error{m.busDir.remove()}
+	if m.control != nil {
+		failed = append(failed, m.control.close()) // last: until then no other daemon takes the directory over
+	}
+	if m.made {
+		if err := os.Remove(m.path); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
