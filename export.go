@@ -170,7 +170,7 @@ func (o *objects) managersAbove(path string) (managers []string) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	for p, object := range o.byPath {
-		if object.manager && p != path && pathInNamespace(path, p) {
+		if object.manager && p != path && wire.PathInNamespace(path, p) {
 			managers = append(managers, p)
 		}
 	}

@@ -1,12 +1,11 @@
 package kdbus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/kdbus-go/kdbus/wire"
@@ -37,44 +36,27 @@ type Match struct {
 	Eavesdrop bool
 }
 
-// maxMatchArg is the highest argument that can be matched.
-const maxMatchArg = 63
-
 // String returns the match as the text of a rule, which [ParseMatch] reads.
 func (m Match) String() string {
-	var b strings.Builder
-	add := func(key, value string) {
-		if b.Len() > 0 {
-			b.WriteByte(',')
-		}
-		// Within quotes nothing can be escaped: they are closed for it.
-		b.WriteString(key + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'")
+	rule := wire.MatchRule{Type: m.Type, Sender: m.Sender, Interface: m.Interface, Member: m.Member, Path: string(m.Path),
+		Destination: m.Destination, Eavesdrop: m.Eavesdrop}
+	if m.PathNamespace != "" {
+		rule.Path, rule.PathIsNamespace = string(m.PathNamespace), true
 	}
-	addIf := func(key, value string) {
-		if value != "" {
-			add(key, value)
-		}
+	add := func(index int, value string, kind wire.MatchArgKind) {
+		rule.Args = append(rule.Args, wire.MatchArg{Index: uint8(index), Value: value, Kind: kind})
 	}
-	if m.Type != 0 {
-		add("type", m.Type.String())
+	for index, value := range m.Args {
+		add(index, value, wire.MatchArgExact)
 	}
-	addIf("sender", m.Sender)
-	addIf("interface", m.Interface)
-	addIf("member", m.Member)
-	addIf("path", string(m.Path))
-	addIf("path_namespace", string(m.PathNamespace))
-	addIf("destination", m.Destination)
-	for _, i := range slices.Sorted(maps.Keys(m.Args)) {
-		add("arg"+strconv.Itoa(i), m.Args[i])
+	for index, value := range m.ArgPaths {
+		add(index, value, wire.MatchArgPath)
 	}
-	for _, i := range slices.Sorted(maps.Keys(m.ArgPaths)) {
-		add("arg"+strconv.Itoa(i)+"path", m.ArgPaths[i])
+	if m.Arg0Namespace != "" {
+		add(0, m.Arg0Namespace, wire.MatchArgNamespace)
 	}
-	addIf("arg0namespace", m.Arg0Namespace)
-	if m.Eavesdrop {
-		add("eavesdrop", "true")
-	}
-	return b.String()
+	slices.SortFunc(rule.Args, func(a, b wire.MatchArg) int { return cmp.Compare(a.Index, b.Index) })
+	return rule.String()
 }
 
 // Check judges whether the match can be given to a bus.
@@ -114,8 +96,8 @@ func (m Match) checkArgs() error {
 	}
 	for _, args := range [...]map[int]string{m.Args, m.ArgPaths} {
 		for i, value := range args {
-			if i < 0 || i > maxMatchArg {
-				return fmt.Errorf("match: argument %d: only 0 to %d can be matched", i, maxMatchArg)
+			if i < 0 || i > wire.MaxMatchArg {
+				return fmt.Errorf("match: argument %d: only 0 to %d can be matched", i, wire.MaxMatchArg)
 			}
 			if seen[i] {
 				return fmt.Errorf("match: argument %d is matched more than once", i)
@@ -138,7 +120,7 @@ func (m *Match) matches(msg *Message, sender string) bool {
 		m.Interface != "" && m.Interface != h.Interface,
 		m.Member != "" && m.Member != h.Member,
 		m.Path != "" && string(m.Path) != h.Path,
-		m.PathNamespace != "" && !pathInNamespace(h.Path, string(m.PathNamespace)),
+		m.PathNamespace != "" && !wire.PathInNamespace(h.Path, string(m.PathNamespace)),
 		m.Sender != "" && sender != h.Sender,
 		m.Destination != "" && m.Destination != h.Destination:
 		return false
@@ -161,39 +143,20 @@ func (m *Match) matchesArgs(msg *Message) bool {
 		if !ok {
 			return false
 		}
-		if want, ok := m.Args[a.Index]; ok {
-			if a.Type() != 's' || a.Text != want {
-				return false
-			}
-			missing--
+		want := wire.MatchArg{Index: uint8(a.Index)}
+		if want.Value, ok = m.Args[a.Index]; ok {
+			want.Kind = wire.MatchArgExact
+		} else if want.Value, ok = m.ArgPaths[a.Index]; ok {
+			want.Kind = wire.MatchArgPath
+		} else if a.Index == 0 && m.Arg0Namespace != "" {
+			want.Value, want.Kind = m.Arg0Namespace, wire.MatchArgNamespace
+		} else {
+			continue
 		}
-		if want, ok := m.ArgPaths[a.Index]; ok {
-			if a.Type() != 's' && a.Type() != 'o' || !argPathMatches(a.Text, want) {
-				return false
-			}
-			missing--
+		if !want.Matches(a.Type(), a.Text) {
+			return false
 		}
-		if a.Index == 0 && m.Arg0Namespace != "" {
-			if a.Type() != 's' || !inNamespace(a.Text, m.Arg0Namespace) {
-				return false
-			}
-			missing--
-		}
+		missing--
 	}
 	return true
-}
-
-func argPathMatches(a, b string) bool {
-	return a == b ||
-		strings.HasSuffix(a, "/") && strings.HasPrefix(b, a) ||
-		strings.HasSuffix(b, "/") && strings.HasPrefix(a, b)
-}
-
-func inNamespace(name, ns string) bool {
-	return strings.HasPrefix(name, ns) && (len(name) == len(ns) || name[len(ns)] == '.')
-}
-
-func pathInNamespace(path, ns string) bool {
-	return ns == "/" && path != "" ||
-		strings.HasPrefix(path, ns) && (len(path) == len(ns) || path[len(ns)] == '/')
 }

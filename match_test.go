@@ -37,10 +37,10 @@ func TestMatchRulesAreRead(t *testing.T) {
 
 func TestBadMatchRulesSayWhy(t *testing.T) {
 	for rule, want := range map[string]string{
-		"signal": "KEY=VALUE", "=x": "KEY=VALUE", "type=noise": "noise", "member='x": "balanced", "member=": "empty",
-		"color=red": `"color"`, "member=a,member=b": "more than once", "path=/a,path_namespace=/": "exclude",
+		"signal": "no '='", "=x": "nothing before", "type=noise": "none of signal", "member='x": "balanced", "member=": "empty",
+		"color=red": `"color"`, "member=a,member=b": "more than once", "path=/a,path_namespace=/": "not both",
 		"arg64=x": `"arg64"`, "arg=x": `"arg"`, "arg1namespace=x": `"arg1namespace"`, "arg0=x,arg0path=y": "more than once",
-		"interface=nodot": "Interface", "path=x": "Path", "eavesdrop=yes": "neither", "arg0=\x00": "NUL", "arg+1=x": `"arg+1"`,
+		"interface=nodot": "interface", "path=x": "path", "eavesdrop=yes": "neither", "arg0=\x00": "NUL", "arg+1=x": `"arg+1"`,
 	} {
 		if _, err := ParseMatch(rule); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v, want one with %q", rule, err, want)

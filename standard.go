@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/kdbus-go/kdbus/wire"
 )
 
 const (
@@ -174,7 +176,7 @@ func managedObjects(_ context.Context, c *Conn, m *Message) ([]any, error) {
 	below := make(map[ObjectPath]map[string]*exported)
 	c.objects.mu.RLock()
 	for path, object := range c.objects.byPath {
-		if path != m.header.Path && pathInNamespace(path, m.header.Path) && len(object.interfaces) > 0 {
+		if path != m.header.Path && wire.PathInNamespace(path, m.header.Path) && len(object.interfaces) > 0 {
 			below[ObjectPath(path)] = maps.Clone(object.interfaces)
 		}
 	}
