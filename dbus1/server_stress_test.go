@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -72,7 +73,10 @@ func TestManyPeersDoEverythingAtOnce(t *testing.T) {
 			t.Errorf("there were no %s: this tests nothing", what)
 		}
 	}
-	if lines := s.log.lines(); len(lines) > 0 {
+	lines := slices.DeleteFunc(s.log.lines(), func(line string) bool {
+		return strings.Contains(line, " limit=max_outgoing_unix_fds ") // of a queue, say the monitor's, who reads slowly
+	})
+	if len(lines) > 0 {
 		t.Errorf("nobody did anything wrong, but the log says:\n%s", strings.Join(lines, "\n"))
 	}
 }
