@@ -27,8 +27,13 @@ An ADDRESS to listen on is one of
                           read and changed on the way: not for networks
   nonce-tcp:host=...      the same for those who can read a file that it makes
 or several separated by semicolons, of which the first possible one is used.
-Bytes other than letters, digits and -_/.* are written %XX. Without --address it is
-unix:runtime=yes if XDG_RUNTIME_DIR is set, else unix:tmpdir=/tmp.
+Bytes other than letters, digits and -_/.* are written %XX. Without --address and --domain it
+is unix:runtime=yes if XDG_RUNTIME_DIR is set, else unix:tmpdir=/tmp.
+
+With --domain the bus is to be found in a directory, too, as 0-system/bus if root runs it and
+as UID-user/bus otherwise, and programs can make buses of their own there: a domain of
+kdbus. Clients look in /run/kdbus for root's, and in $XDG_RUNTIME_DIR/kdbus for others'.
+Domains know nothing of each other, and each has one daemon.
 
 A socket file that a dead bus left behind is replaced; one on which a server
 listens is not. Socket files are removed at the end. The log goes to standard error.
@@ -47,6 +52,9 @@ line, and does the same.`,
   exec 3< <(kdbus daemon --address unix:dir=/tmp --print-address)
   read -r DBUS_SESSION_BUS_ADDRESS <&3; export DBUS_SESSION_BUS_ADDRESS
   busctl --user list
+
+  # a domain of one's own: kdbus bus make makes more buses in it
+  kdbus daemon --domain "$XDG_RUNTIME_DIR/kdbus" --address unix:runtime=yes
 
   # two sockets, one bus
   kdbus daemon --address unix:path=/tmp/a --address unix:abstract=b
@@ -70,6 +78,7 @@ line, and does the same.`,
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&options.addresses, "address", nil, "listen on `ADDRESS`; may be given several times")
+	flags.StringVar(&options.domain, "domain", "", "be found in the directory `DIR`, too, and let clients make buses there")
 	flags.StringVar(&options.configFile, "config-file", "", "run the bus that `FILE` describes, as dbus-daemon would")
 	flags.BoolVar(&system, "system", false, "the same with /usr/share/dbus-1/system.conf")
 	flags.BoolVar(&session, "session", false, "the same with /usr/share/dbus-1/session.conf")
@@ -98,6 +107,9 @@ line, and does the same.`,
 func checkBusFlags(cmd *cobra.Command) error {
 	if file := cmd.Flags().Lookup("config-file"); file.Changed && file.Value.String() == "" {
 		return errors.New("--config-file needs the name of a file")
+	}
+	if domain := cmd.Flags().Lookup("domain"); domain != nil && domain.Changed && domain.Value.String() == "" {
+		return errors.New("--domain needs the name of a directory")
 	}
 	return cmd.ValidateFlagGroups()
 }

@@ -37,6 +37,7 @@ func (c choice) or(configured bool) bool { return c == always || c == asConfigur
 type busOptions struct {
 	configFile        string // "" for none
 	addresses         []string
+	domain            string // "" for none
 	printAddress      descriptor
 	printPID          descriptor
 	fork              choice
@@ -157,6 +158,7 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 	p.findAccount()
 	d, err := daemon.Start(daemon.Config{
 		Addresses:         p.addresses,
+		Domain:            p.domain,
 		File:              p.file,
 		SystemdActivation: p.systemdActivation,
 		LaunchUnit:        p.launchUnit,
