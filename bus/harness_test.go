@@ -26,7 +26,8 @@ type testBus struct {
 	*bus.Bus
 	tb     tb
 	index  *index
-	limits *bus.Limits // of the connections made from now on
+	door   *bus.Endpoint // by which connections come from now on; nil is the default one
+	limits *bus.Limits   // of the connections made from now on
 }
 
 // roomy limits get in nobody's way.
@@ -54,6 +55,7 @@ type peer struct {
 	mu     sync.Mutex // the clock has a goroutine of its own
 	asleep bool
 	wakes  int
+	hungUp int
 	got    []string // see describe
 	wanted []meta.Kinds
 }
@@ -66,12 +68,19 @@ func (b *testBus) introduce(change ...func(*bus.ConnConfig)) *peer {
 	for _, f := range change {
 		f(&config)
 	}
-	conn, err := b.Endpoint().Connect(config)
+	conn, err := b.enter(config)
 	if err != nil {
 		b.tb.Fatalf("Connect: %v", err)
 	}
 	p.Conn = conn
 	return p
+}
+
+func (b *testBus) enter(config bus.ConnConfig) (*bus.Conn, error) {
+	if b.door != nil {
+		return b.door.Connect(config)
+	}
+	return b.Endpoint().Connect(config)
 }
 
 // connect makes a connection that is part of the bus.
@@ -109,6 +118,13 @@ func (p *peer) Wanted(kinds meta.Kinds) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wanted = append(p.wanted, kinds)
+}
+
+// HangUp is called when the bus closes the connection by itself.
+func (p *peer) HangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hungUp++
 }
 
 // read takes everything out of the queue.

@@ -27,7 +27,7 @@ func (everything) Needs() Parts                      { return 0 }
 func (c *Conn) BecomeMonitor(f Filter) error {
 	b := c.bus
 	b.mu.Lock()
-	if c.closed {
+	if c.closed || c.endpoint.closed {
 		b.mu.Unlock()
 		return c.gone()
 	}
