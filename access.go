@@ -83,11 +83,11 @@ type NamePolicy struct {
 func (p NamePolicy) Check() error {
 	base, wildcard := strings.CutSuffix(p.Name, ".*")
 	check := wire.CheckWellKnownName
-	if wildcard || p.Subtree {
-		check = checkNamespace
-	}
 	if wildcard && p.Subtree {
 		return fmt.Errorf("policy of %s: with Subtree, the name is without \".*\"", p.Name)
+	}
+	if wildcard {
+		check = checkNamespace
 	}
 	if err := check(base); err != nil {
 		return fmt.Errorf("policy of %q: %w", p.Name, err)
@@ -107,7 +107,7 @@ func (p NamePolicy) Check() error {
 	return nil
 }
 
-// checkNamespace judges what names are to be below of: one element is enough.
+// checkNamespace judges what a wildcard stands below: one element is enough.
 func checkNamespace(s string) error {
 	if wire.IsUniqueName(s) {
 		return wire.CheckWellKnownName(s)
@@ -130,9 +130,18 @@ func asked(policies []NamePolicy) ([]abi.Policy, error) {
 func (p NamePolicy) abi() abi.Policy {
 	kinds := [...]abi.PolicyAccessType{AccessUser: abi.PolicyAccessUser, AccessGroup: abi.PolicyAccessGroup, AccessWorld: abi.PolicyAccessWorld}
 	levels := [...]abi.PolicyType{AccessSee: abi.PolicySee, AccessTalk: abi.PolicyTalk, AccessOwn: abi.PolicyOwn}
-	policy := abi.Policy{Name: p.Name}
+	policy := abi.Policy{Name: p.Name, Subtree: p.Subtree, Calls: rules(p.Calls), Broadcasts: rules(p.Broadcasts)}
 	for _, a := range p.Access {
 		policy.Access = append(policy.Access, abi.PolicyAccess{Type: kinds[a.Kind], Access: levels[a.Level], ID: uint64(a.ID)})
 	}
 	return policy
+}
+
+// rules returns matches as the texts of match rules.
+func rules(matches []Match) []string {
+	var texts []string
+	for _, m := range matches {
+		texts = append(texts, m.String())
+	}
+	return texts
 }
