@@ -5,23 +5,24 @@ package kdbus
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/abi"
+	"github.com/kdbus-go/kdbus/conformance/internal/account"
 	"github.com/kdbus-go/kdbus/daemon"
+	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/native/nativetest"
 )
 
@@ -42,7 +43,9 @@ func TestMain(m *testing.M) { os.Exit(m.Run()) }
 // world is a bus, and who is on it. Its methods are for the goroutine of the test.
 type world struct {
 	t      *testing.T
-	path   string // of the socket
+	domain string  // its directory
+	path   string  // of the bus's default endpoint
+	maker  *client // that keeps the bus
 	daemon *daemon.Daemon
 	mu     sync.Mutex
 	log    []byte
@@ -61,12 +64,24 @@ func prove(t *testing.T, sentence string, test func(t *testing.T, w *world)) {
 	t.Run(sentence, func(t *testing.T) { test(t, newWorld(t)) })
 }
 
-// everybody is a configuration that lets everybody do everything, so that what is refused is refused by
-// kdbus's rules.
-const everybody = `<busconfig><listen>unix:tmpdir=/tmp</listen><policy context="default"><allow user="*"/><allow own="*"/>
-<allow send_destination="*" send_requested_reply="false"/><allow receive_sender="*" receive_requested_reply="false"/></policy></busconfig>`
+// busName is the name of the bus of a test.
+const busName = "0-conformance"
 
-func newWorld(t *testing.T) *world {
+// newWorld starts a daemon with a domain, and makes a bus there, as root, that everybody may connect to.
+func newWorld(t *testing.T, change ...func(*abi.BusMake)) *world {
+	t.Helper()
+	w := newDomain(t, nil)
+	cmd := abi.BusMake{Name: busName, Flags: abi.MakeAccessWorld, Bloom: abi.DefaultBloom, AttachFlagsSend: abi.AttachAll}
+	for _, f := range change {
+		f(&cmd)
+	}
+	w.maker = w.control(root)
+	w.path = filepath.Join(w.maker.makes(&cmd), "bus")
+	return w
+}
+
+// newDomain starts a daemon with a domain, and makes nothing there.
+func newDomain(t *testing.T, metadata *meta.Kinds) *world {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "kdbus-conformance-") // t.TempDir is for its owner only
 	if err != nil {
@@ -76,18 +91,8 @@ func newWorld(t *testing.T) *world {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, "bus.conf")
-	if err := os.WriteFile(file, []byte(everybody), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	conf, err := daemon.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, path: filepath.Join(dir, "bus")}
-	w.daemon, err = daemon.Start(daemon.Config{
-		Addresses: []string{"unix:path=" + w.path}, File: conf, Log: slog.New(slog.NewTextHandler(w, nil)),
-	})
+	w := &world{t: t, domain: filepath.Join(dir, "domain")}
+	w.daemon, err = daemon.Start(daemon.Config{Domain: w.domain, Metadata: metadata, Log: slog.New(slog.NewTextHandler(w, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,62 +105,66 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// control connects to the socket by which buses are made.
+func (w *world) control(uid int) *client {
+	w.t.Helper()
+	return w.dialTo(filepath.Join(w.domain, "control"), uid)
+}
+
+// makes makes a bus or an endpoint, and returns where it is.
+func (c *client) makes(cmd abi.Command) string {
+	c.t.Helper()
+	f := c.does(cmd)
+	_, items, err := abi.CutStruct(f.Body, cmd.Cmd().String())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	path, err := abi.DecodePath(items)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return path
+}
+
 // client is one connection, which the test fails if it is not as it has to be.
 type client struct {
 	*nativetest.Client
 	t *testing.T
 }
 
-// as runs f in a thread that is another user, which ends with it.
-func (w *world) as(uid int, f func() error) error {
-	if uid == root {
-		return f()
-	}
-	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked
-		group, id := uint32(friends), uintptr(uid)
-		_, _, errno := syscall.RawSyscall(unix.SYS_SETGROUPS, 1, uintptr(unsafe.Pointer(&group)), 0)
-		if errno == 0 {
-			_, _, errno = syscall.RawSyscall(unix.SYS_SETRESGID, id, id, id)
-		}
-		if errno == 0 {
-			_, _, errno = syscall.RawSyscall(unix.SYS_SETRESUID, id, id, id)
-		}
-		if errno != 0 {
-			err = fmt.Errorf("become user %d, which takes root: %w", uid, errno)
-			return
-		}
-		err = f()
-	}()
-	<-done
-	return err
-}
-
-// dialAt connects as a user, without HELLO, to the socket at path.
+// dialAt tries to connect as a user, without HELLO, to the socket at path.
 func (w *world) dialAt(path string, uid int) (*client, error) {
 	c := &client{t: w.t}
-	err := w.as(uid, func() (err error) {
+	dial := func() (err error) {
 		c.Client, err = nativetest.Dial(path)
 		return err
-	})
-	if err != nil {
+	}
+	if uid != root {
+		who := account.Account{UID: uint32(uid), GID: uint32(uid), Groups: []uint32{friends}}
+		if err := who.Do(dial); err != nil {
+			return nil, err
+		}
+	} else if err := dial(); err != nil {
 		return nil, err
 	}
 	w.t.Cleanup(c.Close)
 	return c, nil
 }
 
-// dial connects as a user, without HELLO.
-func (w *world) dial(uid int) *client {
+// dialTo is dialAt where that has to succeed.
+func (w *world) dialTo(path string, uid int) *client {
 	w.t.Helper()
-	c, err := w.dialAt(w.path, uid)
+	c, err := w.dialAt(path, uid)
 	if err != nil {
-		w.t.Fatal(err)
+		w.t.Fatalf("as user %d: %v", uid, err)
 	}
 	return c
+}
+
+// dial connects to the bus as a user, without HELLO.
+func (w *world) dial(uid int) *client {
+	w.t.Helper()
+	return w.dialTo(w.path, uid)
 }
 
 // join connects as a user.
@@ -187,6 +196,12 @@ func (c *client) helloRefused(want syscall.Errno, change ...func(*abi.Hello)) {
 		f(&h)
 	}
 	c.isRefused("HELLO", c.HelloAs(&h), want)
+}
+
+// opens has a policy holder permit everybody to own a name and to talk to who has it.
+func (w *world) opens(name string) {
+	w.t.Helper()
+	w.join(root, holder(name, anybody(abi.PolicyOwn)))
 }
 
 // Kinds of connections, to be joined or hello'd with.
@@ -534,3 +549,5 @@ func nums(n ...uint64) (b []byte) {
 
 func putSize(b []byte, size uint64)   { binary.NativeEndian.PutUint64(b, size) }
 func putFlags(b []byte, flags uint64) { binary.NativeEndian.PutUint64(b[8:], flags) }
+
+func itoa(n uint64) string { return strconv.FormatUint(n, 10) }

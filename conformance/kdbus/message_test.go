@@ -314,7 +314,9 @@ func TestReceiving(t *testing.T) {
 		}
 	})
 	prove(t, "a queue has space for each user", func(t *testing.T, w *world) {
+		w.opens(name)
 		slow := w.join(root, pool(1<<20))
+		slow.owns(name)
 		a, b := w.join(alice), w.join(bob)
 		a.stuff(slow, make([]byte, 20_000))
 		o := slow.message(1)
@@ -322,7 +324,9 @@ func TestReceiving(t *testing.T) {
 		b.sends(o)
 	})
 	prove(t, "many connections of one user have one share of a queue", func(t *testing.T, w *world) {
+		w.opens(name)
 		slow := w.join(root, pool(1<<20))
+		slow.owns(name)
 		a, b := w.join(alice), w.join(alice)
 		a.stuff(slow, make([]byte, 20_000))
 		o := slow.message(1)

@@ -41,7 +41,6 @@ func TestNameValidity(t *testing.T) {
 
 // kdbus.name(7), "Acquiring a name".
 func TestAcquiringNames(t *testing.T) {
-	const name = "org.example.A"
 	prove(t, "a name that nobody has is acquired", func(t *testing.T, w *world) {
 		a := w.join(root)
 		if got := a.owns(name); got != abi.NamePrimary|abi.NameAcquired {
@@ -192,6 +191,7 @@ func TestAcquiringNames(t *testing.T) {
 		w.join(bob).owns(name)
 	})
 	prove(t, "EEXIST: somebody has the name", func(t *testing.T, w *world) {
+		w.opens(name)
 		w.join(alice).owns(name)
 		w.join(bob).refused(syscall.EEXIST, &abi.NameAcquire{Name: name})
 	})
@@ -207,7 +207,6 @@ func TestAcquiringNames(t *testing.T) {
 
 // kdbus.name(7), "Releasing a name".
 func TestReleasingNames(t *testing.T) {
-	const name = "org.example.A"
 	prove(t, "who releases a name does not have it any more", func(t *testing.T, w *world) {
 		a := w.join(root)
 		a.owns(name)
