@@ -65,5 +65,6 @@
 //	             kdbus's median to its own in that row. ratio is there only then. met is absent
 //	             when there is nothing to judge, as the bus or the row was not measured, or
 //	             there is no bound
+//	missing      list of texts: what was left out, as a program is not installed; may be absent
 //	failures     list of texts: what could not be measured and why
 package bench

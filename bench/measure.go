@@ -19,6 +19,7 @@ type measurement struct {
 	onPair  bool     // can be measured over a socket pair, for the floor
 	once    bool     // tells something only the first time it is done with a bus
 	native  bool     // only of buses that speak the native protocol
+	program string   // that it needs; may be empty
 	beside  string   // id of the measurement that this one is compared with; may be empty
 	outputs []output // at least one
 	run     func(ctx context.Context, s site) (map[string]float64, error)
@@ -87,7 +88,7 @@ func (m measurement) measure(ctx context.Context, s site) (map[string]float64, e
 
 func (s site) start(ctx context.Context, j job, side *os.File) (*worker, error) {
 	j.Socket, j.Duration = s.socket, s.duration
-	j.Named = s.named && (j.Role == "service" || j.Role == "sender")
+	j.Named = j.Named || s.named && (j.Role == "service" || j.Role == "sender")
 	return startWorker(ctx, s.worker, s.cpus, j, side)
 }
 

@@ -9,7 +9,7 @@ import (
 // Groups are the names that [Options.Only] takes, in the order of measuring and of the
 // table. Memory comes first because what other measurements leave behind in a bus that
 // was running already would hide it.
-var Groups = []string{"memory", "roundtrip", "inflight", "broadcast", "payload", "native", "connect"}
+var Groups = []string{"memory", "roundtrip", "inflight", "broadcast", "payload", "native", "endpoint", "connect"}
 
 // callsInFlight is how many calls the pipelined client has under way.
 const callsInFlight = 64
@@ -158,6 +158,9 @@ func planModes(pinned bool) []measurement {
 		})
 	}
 	for _, m := range planNative(pinned) {
+		add(m)
+	}
+	for _, m := range planEndpoint(pinned) {
 		add(m)
 	}
 	add(measurement{

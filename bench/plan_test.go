@@ -27,6 +27,7 @@ func TestPlanHasEveryRowOnce(t *testing.T) {
 		"inflight.pinned", "inflight.free", "broadcast.20.pinned", "broadcast.200.free",
 		"payload.8B.free.p50", "payload.8MiB.pinned.p50", "connect.free",
 		"native.roundtrip.pinned.p50", "native.inflight.free", "native.broadcast.200.pinned", "native.payload.64MiB.free.p50",
+		"endpoint.default.pinned.p50", "endpoint.custom.free.p50", "endpoint.proxy.pinned.p50",
 	} {
 		if !slices.Contains(ids, want) {
 			t.Errorf("there is no row %s in %v", want, ids)

@@ -12,7 +12,7 @@ import (
 // packages ship. The service that is measured has such a file, too, and its name. dbus-broker reads no
 // files; it goes on to allow everything.
 
-// serviceName is the name of the service that is measured, if there is a policy.
+// serviceName is the name of the service that is measured, if there is a policy or it is called by it.
 const serviceName = "org.kdbus.Bench"
 
 // stockRules are those of dbus-daemon's system.conf.

@@ -46,6 +46,8 @@ type Report struct {
 	// Buses are the names of the columns, ours first if it is there.
 	Buses []Bus `json:"buses"`
 	Rows  []Row `json:"rows"`
+	// Missing says what was left out for want of a program that is not installed.
+	Missing []string `json:"missing,omitempty"`
 	// Failures says which measurements could not be made, and why.
 	Failures []string `json:"failures,omitempty"`
 }
@@ -194,6 +196,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for line := range strings.Lines(table.String()) {
 		// The first column needs no gap before it, nor the last one blanks behind it.
 		fmt.Fprintln(&out, strings.TrimRight(line[cellGap:], " \n"))
+	}
+	for _, m := range r.Missing {
+		fmt.Fprintf(&out, "\nleft out: %s\n", m)
 	}
 	for _, f := range r.Failures {
 		fmt.Fprintf(&out, "\nnot measured: %s\n", f)

@@ -76,10 +76,11 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	measurements, err := plan(o.Only, o.Connections)
+	planned, err := plan(o.Only, o.Connections)
 	if err != nil {
 		return nil, err
 	}
+	measurements, missing := withoutMissing(planned)
 	r := &run{Options: o, failed: map[[2]string]bool{}}
 	if r.cpus, err = oneCPU(o.CPU); err != nil {
 		return nil, err
@@ -88,7 +89,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := raiseFileLimit(slices.Max(o.Connections) + 64); err != nil {
 		return nil, err
 	}
-	r.report = &Report{Machine: thisMachine(), Rounds: o.Rounds, Duration: o.Duration, Policies: o.Policies}
+	r.report = &Report{Machine: thisMachine(), Rounds: o.Rounds, Duration: o.Duration, Policies: o.Policies, Missing: missing}
 	if err := r.findBuses(ctx, measurements); err != nil {
 		return nil, err
 	}

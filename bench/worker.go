@@ -30,8 +30,9 @@ type job struct {
 	Count    int // calls in flight, receivers, or connections
 	// Native is to speak the native protocol, and Memfd to pass on payload in a memfd.
 	Native, Memfd bool
-	// Named is to own serviceName, as there is a policy that says who may call that.
-	Named bool
+	// Named is to own serviceName, as there is a policy that says who may call that, or it is called by that
+	// name: ByName is to do so.
+	Named, ByName bool
 }
 
 // begin tells a worker that all others are ready.
@@ -182,6 +183,9 @@ func setupCaller(j job) (string, func(begin) (map[string]float64, error), error)
 	}
 	samples := make([]uint32, 0, 1<<20)
 	return c.name, func(b begin) (map[string]float64, error) {
+		if j.ByName {
+			b.Peer = serviceName
+		}
 		call, err := c.protocol.call(b.Peer, j.Payload)
 		if err != nil {
 			return nil, err

@@ -41,6 +41,8 @@ do as little as a client can: blocking sockets, messages made in advance.
   native     roundtrip, inflight, broadcast and payload with the native protocol, where
              the bus speaks it: 64 KiB as they are, 128 KiB to 64 MiB in a memfd. Also
              measures what of the others it is to be compared with
+  endpoint   a call through an endpoint of 100 rules, as those of kdbus sandbox, and through
+             xdg-dbus-proxy with the same ones, where that is installed
   connect    connections per second: connect, authenticate, Hello, close
 
 Everything but memory is measured with all processes, the bus too, on one CPU, which
@@ -73,7 +75,7 @@ only of a bus that had fewer connections so far.`,
 	flags.IntVar(&options.PID, "pid", 0, "process `ID` of that bus (default: who listens at the address)")
 	flags.BoolVar(&options.compare, "compare", false, "start and measure this bus and others")
 	flags.StringSliceVar(&options.against, "against", []string{bench.DBusDaemon, bench.DBusBroker}, "the other `BUSES` to start and compare with")
-	flags.StringSliceVar(&options.Only, "only", nil, "measure only those in `LIST`: "+strings.Join(bench.Groups, ","))
+	flags.StringSliceVar(&options.Only, "only", nil, "measure only `LIST` of "+strings.Join(bench.Groups, ","))
 	flags.IntVar(&options.Rounds, "rounds", 5, "measure everything `N` times")
 	flags.DurationVar(&options.Duration, "duration", 500*time.Millisecond, "how much `TIME` one measurement takes")
 	flags.IntSliceVar(&options.Connections, "connections", []int{1000, 5000}, "measure memory with these `NUMBERS` of idle connections")

@@ -3,6 +3,8 @@ package policy
 import (
 	"cmp"
 	"slices"
+
+	"github.com/kdbus-go/kdbus/abi"
 )
 
 // An Entry is what an endpoint lets through of a name, or of a name and all below it.
@@ -64,4 +66,17 @@ func compareBool(a, b bool) int {
 		return -1
 	}
 	return 1
+}
+
+// ABI returns the entry as the commands ENDPOINT_MAKE and ENDPOINT_UPDATE have it.
+func (e Entry) ABI() abi.Policy {
+	levels := [...]abi.PolicyType{See: abi.PolicySee, Talk: abi.PolicyTalk, Own: abi.PolicyOwn}
+	return abi.Policy{
+		Name:    e.Name,
+		Subtree: e.Subtree,
+		// Whoever comes through the endpoint is in the sandbox.
+		Access:     []abi.PolicyAccess{{Type: abi.PolicyAccessWorld, Access: levels[e.Level]}},
+		Calls:      e.Calls,
+		Broadcasts: e.Broadcasts,
+	}
 }
