@@ -123,6 +123,8 @@ func (d *Domain) NewBus(config Config) *Bus {
 func (d *Domain) newBus(config Config) *Bus {
 	var guid [16]byte
 	rand.Read(guid[:])
+	guid[6] = guid[6]&0x0f | 4<<4 // a UUID of version 4, of the variant DCE: kdbus.bus(7)
+	guid[8] = guid[8]&0x3f | 2<<6
 	b := &Bus{
 		domain:  d,
 		config:  config,

@@ -551,3 +551,11 @@ func putSize(b []byte, size uint64)   { binary.NativeEndian.PutUint64(b, size) }
 func putFlags(b []byte, flags uint64) { binary.NativeEndian.PutUint64(b[8:], flags) }
 
 func itoa(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// become does something as a user with this primary group, and no other.
+func become(uid, gid int, do func() error) error {
+	if uid == root {
+		return do()
+	}
+	return account.Account{UID: uint32(uid), GID: uint32(gid)}.Do(do)
+}
