@@ -18,10 +18,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/container"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
-func TestMain(m *testing.M) { testbus.Main(m) }
+func TestMain(m *testing.M) { container.OwnTmp(m) }
 
 // limit bounds each run of a program.
 const limit = 90 * time.Second

@@ -126,13 +126,13 @@ func furnish(dir string) error {
 	if err := unix.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"); err != nil {
 		return fmt.Errorf("mounting /run: %w", err)
 	}
-	for _, d := range []string{"dbus", "lock", "systemd/system", "overlay"} {
+	for _, d := range []string{"dbus", "lock", "systemd/system"} {
 		if err := os.MkdirAll(filepath.Join("/run", d), 0o755); err != nil {
 			return err
 		}
 	}
-	for _, d := range []string{"/etc", "/var"} {
-		if err := overlay(d); err != nil {
+	for _, d := range []string{"/etc", "/var", "/tmp"} {
+		if err := overlay(d, "/run/overlay"); err != nil {
 			return err
 		}
 	}
@@ -148,13 +148,20 @@ func furnish(dir string) error {
 	return replaceHelper(filepath.Join(dir, "kdbus-launch-helper"))
 }
 
-// overlay lets a directory be changed without being changed.
-func overlay(dir string) error {
-	upper, work := filepath.Join("/run/overlay", dir, "upper"), filepath.Join("/run/overlay", dir, "work")
+// overlay lets a directory be changed without being changed. The changes are kept below another one.
+func overlay(dir, changes string) error {
+	upper, work := filepath.Join(changes, dir, "upper"), filepath.Join(changes, dir, "work")
 	for _, d := range []string{upper, work} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(upper, info.Mode()); err != nil { // which the directory will have
+		return err
 	}
 	if err := unix.Mount("overlay", dir, "overlay", 0, "lowerdir="+dir+",upperdir="+upper+",workdir="+work); err != nil {
 		return fmt.Errorf("mounting over %s: %w", dir, err)
