@@ -70,6 +70,7 @@ systemctl reload dbus.service
 ! setpriv --reuid=nobody --regid=nogroup --clear-groups busctl call org.freedesktop.DBus / org.freedesktop.DBus UpdateActivationEnvironment 'a{ss}' 0
 until journalctl --no-pager -b -u kdbus.service -o cat -g 'Rejected send' >/dev/null; do sleep 0.1; done
 journalctl --no-pager -b -u kdbus.service -o cat
+echo "by the alias: $(journalctl --no-pager -q -b -u dbus.service -o cat | wc -l)"
 ! journalctl --no-pager -b -u kdbus.service -o cat -g 'Rejected send' | kdbus policy explain -
 
 : the bus of a user
@@ -183,7 +184,7 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`^\+ : what is denied is in the journal$`, `Access denied`,
 		`reloaded the configuration`, `kdbus call: .*/etc/dbus-1/system-local\.conf:1: <deny>: the attribute nonsense is unknown`, `reloaded the configuration`,
 		`Rejected send message, 3 matched rules; .* member="UpdateActivationEnvironment"`,
-		`^denied: type=method_call, sender=.* member=UpdateActivationEnvironment`, `system\.conf:[0-9]+: <deny send_destination="org\.freedesktop\.DBus"`,
+		`^by the alias: 0$`, `^denied: type=method_call, sender=.* member=UpdateActivationEnvironment`, `system\.conf:[0-9]+: <deny send_destination="org\.freedesktop\.DBus"`,
 		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`, `^NoNewPrivs:\s+1$`, `^Seccomp:\s+2$`,
 		`^u 1$`, `^NoNewPrivs:\s+0$`, `^Seccomp:\s+0$`, `dbus-org\.example\.User`,
 		`^it runs as nobody$`, `^NoNewPrivs:\s+0$`, `^Seccomp:\s+0$`, `kdbus-launch@org\.example\.Direct\.service$`, `^DBUS_STARTER_BUS_TYPE=system$`,
