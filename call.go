@@ -44,20 +44,30 @@ func (o Object) With(flags Flags) Object {
 // or the bus answered is an *Error, in particular [ErrNoReply] at once when the callee vanishes.
 func (o Object) Call(ctx context.Context, method string, args ...any) (*Message, error) {
 	m, err := o.message(method, "", args)
-	if err != nil {
-		return nil, o.failed(method, err)
+	return o.call(ctx, method, m, err)
+}
+
+// Send calls a method and wants no answer. The error tells only whether the call could be sent.
+func (o Object) Send(ctx context.Context, method string, args ...any) error {
+	m, err := o.message(method, "", args)
+	return o.send(ctx, method, m, err)
+}
+
+// call sends a call, if it could be made, and waits for the answer.
+func (o Object) call(ctx context.Context, method string, m *outgoing, err error) (*Message, error) {
+	var reply *Message
+	if err == nil {
+		m.header.Flags &^= NoReplyExpected
+		reply, err = o.conn.call(ctx, m, nil)
 	}
-	m.header.Flags &^= NoReplyExpected
-	reply, err := o.conn.call(ctx, m, nil)
 	if err != nil {
 		return nil, o.failed(method, err)
 	}
 	return reply, nil
 }
 
-// Send calls a method and wants no answer. The error tells only whether the call could be sent.
-func (o Object) Send(ctx context.Context, method string, args ...any) error {
-	m, err := o.message(method, "", args)
+// send sends a call, if it could be made.
+func (o Object) send(ctx context.Context, method string, m *outgoing, err error) error {
 	if err == nil {
 		m.header.Flags |= NoReplyExpected
 		err = o.conn.send(ctx, m)

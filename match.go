@@ -36,7 +36,8 @@ type Match struct {
 	Eavesdrop bool
 }
 
-// String returns the match as the text of a rule, which [ParseMatch] reads.
+// String returns the match as the text of a rule, which [ParseMatch] reads if [Match.Check] has
+// nothing against the match.
 func (m Match) String() string {
 	rule := wire.MatchRule{Type: m.Type, Sender: m.Sender, Interface: m.Interface, Member: m.Member, Path: string(m.Path),
 		Destination: m.Destination, Eavesdrop: m.Eavesdrop}

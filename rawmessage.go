@@ -69,28 +69,13 @@ func (m *outgoing) setRaw(b Body) error {
 // CallRaw is [Object.Call] with a body that is written already.
 func (o Object) CallRaw(ctx context.Context, method string, body Body) (*Message, error) {
 	m, err := o.rawMessage(method, body)
-	if err != nil {
-		return nil, o.failed(method, err)
-	}
-	m.header.Flags &^= NoReplyExpected
-	reply, err := o.conn.call(ctx, m, nil)
-	if err != nil {
-		return nil, o.failed(method, err)
-	}
-	return reply, nil
+	return o.call(ctx, method, m, err)
 }
 
 // SendRaw is [Object.Send] with a body that is written already.
 func (o Object) SendRaw(ctx context.Context, method string, body Body) error {
 	m, err := o.rawMessage(method, body)
-	if err == nil {
-		m.header.Flags |= NoReplyExpected
-		err = o.conn.send(ctx, m)
-	}
-	if err != nil {
-		return o.failed(method, err)
-	}
-	return nil
+	return o.send(ctx, method, m, err)
 }
 
 func (o Object) rawMessage(method string, body Body) (*outgoing, error) {
