@@ -28,7 +28,7 @@ func TestDocumentShowsWhatIsOnTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const heading = "## 14. On the wire\n"
+	const heading = "## 15. On the wire\n"
 	at := bytes.Index(text, []byte(heading))
 	if at < 0 {
 		t.Fatalf("no %q", heading)
