@@ -128,6 +128,48 @@ func benchmarkCalls(b *testing.B, kind func(*bus.ConnConfig), fill func(*bus.Mes
 	}
 }
 
+// What a custom endpoint with 100 policies adds to a call by name, and to its answer.
+func BenchmarkCallByEndpoint(b *testing.B) {
+	policies := make([]bus.NamePolicy, 100)
+	for i := range policies {
+		policies[i] = permit(fmt.Sprintf("com.example.Service%d", i), user(7, bus.AccessOwn), world(bus.AccessTalk))
+	}
+	for _, bench := range []struct {
+		name     string
+		policies []bus.NamePolicy
+	}{
+		{"default", nil},
+		{"custom", policies},
+		{"custom with wildcards and subtrees", append([]bus.NamePolicy{permit("org.example.*", world(bus.AccessSee)), below("com", world(bus.AccessTalk))}, policies[1:]...)},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			t := newBus(b)
+			callee := t.sink()
+			if _, err := callee.AcquireName("com.example.Service0", 0); err != nil {
+				b.Fatal(err)
+			}
+			if bench.policies != nil {
+				t.door = t.through(bench.policies...)
+			}
+			caller := t.sink()
+			payload := [][]byte{make([]byte, 100)}
+			send := func(c *bus.Conn, m *bus.Message) {
+				m.Payload, m.Has = payload, bus.PartDBus1
+				if err := c.Send(m); err != nil {
+					b.Fatal(err)
+				}
+				c.Flush()
+				m.Release()
+			}
+			b.ReportAllocs()
+			for cookie := uint64(1); b.Loop(); cookie++ {
+				send(caller, &bus.Message{DstName: "com.example.Service0", Flags: bus.ExpectReply, Cookie: cookie})
+				send(callee, &bus.Message{Dst: caller.ID(), ReplyCookie: cookie})
+			}
+		})
+	}
+}
+
 func BenchmarkBroadcastTo(b *testing.B) {
 	for _, receivers := range []int{1, 20, 200} {
 		b.Run(fmt.Sprint(receivers), func(b *testing.B) {

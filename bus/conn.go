@@ -18,7 +18,6 @@ import (
 // each is together.
 type Conn struct {
 	bus         *Bus
-	confined    *Endpoint // by which it came, if that is a custom one
 	id          ID
 	limits      *SharedLimits
 	receiver    Receiver
@@ -30,7 +29,7 @@ type Conn struct {
 	acceptFDs   bool
 	tellOwn     bool
 	tellDropped bool
-	door        uint16 // of confined; 0 is none
+	door        uint16 // the number of the custom endpoint by which it came; 0 if that is the default one
 
 	mu    sync.Mutex
 	queue queue
@@ -45,6 +44,7 @@ type Conn struct {
 	refusals []refusal // to be told by the next Flush; the same's
 
 	endpoint    *Endpoint
+	confined    *Endpoint // endpoint, if that is a custom one
 	description string
 	peer        any
 	metadata    *meta.Data // of the process that connected

@@ -104,7 +104,7 @@ func (c *Conn) mayOverhear(src, dst *Conn, m *Message) bool {
 	if m.Notification != nil && !dst.seesNotification(m.Notification) {
 		return false
 	}
-	if e := dst.confined; e != nil && src != nil && (m.Dst != Broadcast || !e.gate.hears(dst, src, m)) {
+	if dst.door != 0 && src != nil && (m.Dst != Broadcast || !dst.confined.gate.hears(dst, src, m)) {
 		c.unheard(src, dst, m)
 		return false
 	}

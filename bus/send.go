@@ -188,7 +188,7 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 		}
 		return 0, denied
 	}
-	if dst.confined != nil {
+	if dst.door != 0 {
 		dst.metBy(c, m)
 	}
 	switch {
