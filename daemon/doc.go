@@ -18,6 +18,11 @@
 //	...
 //	err = d.Reload() // when the file has changed
 //
+// A bus can be in a domain (Config.Domain), where clients can make other buses, and clients can make custom endpoints
+// of each bus: a hub (hub.go) is a bus with what its endpoints share. domain.go has the directory, madebus.go
+// the buses that clients make in it, node.go the sockets with their modes and owners, privatenodes.go the place for
+// endpoints of a bus that is in no domain.
+//
 // The pieces, one file each: listen.go opens the addresses of package address,
 // socketfile.go replaces stale socket files and never live ones, systemd.go takes
 // sockets over from systemd, machineid.go finds the machine's identity, daemon.go ties

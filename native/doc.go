@@ -13,7 +13,8 @@
 //     turns it in place into the frame that receivers get (message.go). Descriptors are judged in
 //     descriptors.go.
 //   - sync.go remembers who waits for the reply to a synchronous call, and under which tag.
-//   - names.go, info.go and match.go are the other commands.
+//   - names.go, info.go and match.go are the other commands of a connection.
+//   - make.go makes custom endpoints and buses, in place of joining a bus.
 //
 // encode.go turns messages from the bus into frames: those of native senders as they are, with what the
 // receiver may know of the sender (metadata.go); those of D-Bus 1 senders with their payload as it
@@ -27,5 +28,6 @@
 //
 // Codec and static judgement of commands are package abi's; names, routing, quotas, policy and the rights of
 // a receiver to metadata are the core's (bus); sockets and credentials are package transport's. What it
-// needs of the D-Bus 1 front-end it is handed: [Driver] and [Rules].
+// needs of the D-Bus 1 front-end it is handed: [Driver] and [Rules]; and so are those who give what is made a socket:
+// [Endpoints] and [Buses].
 package native

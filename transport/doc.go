@@ -3,14 +3,16 @@
 // beside them, over a UNIX stream socket, or, without
 // descriptors, over TCP; what is in a frame is theirs.
 //
-//   - A [Server] accepts connections at an endpoint of a bus, counts them and ends them.
+//   - A [Server] accepts connections at an endpoint of a bus, counts them and ends them. There is one for each
+//     endpoint.
 //   - A [Peer] is one of them: its socket, the authentication (sasl.go), what has arrived of a frame
 //     (read.go), and the delivery of what the bus has queued for it (write.go). It knows, from the
 //     kernel, who connected and who sent the frame at hand (identity.go).
 //   - A [Protocol] is what the peer speaks once it has authenticated: it reads frames and
 //     writes messages. Which one is decided during authentication: D-Bus 1, unless the peer
 //     asked for kdbus by NEGOTIATE_KDBUS and was agreed to.
-//   - The poller (poller.go) waits for all sockets.
+//   - A [Poller] waits for all sockets, of all servers that have it, and keeps the accounts of who is
+//     not on a bus yet (ledger.go).
 //
 // Who a peer is, the kernel says, or, over TCP, what it has proved by DBUS_COOKIE_SHA1 (saslcookie.go,
 // package keyring).
