@@ -17,6 +17,7 @@
 //   - faults: what hostile, dead and numerous clients do to the bus, seen from outside.
 //   - kdbus: what the manual pages of kdbus promise, sentence by sentence.
 //   - gvariant: values that GLib and this module serialise for each other.
+//   - sandbox: kdbus sandbox beside xdg-dbus-proxy, and what tries to get out of it.
 //   - command: what kdbus prints, compared with busctl.
 //   - packaging: make install, and the bus as that of a machine: under systemd, s6 and OpenRC, and where
 //     there is nothing but it.

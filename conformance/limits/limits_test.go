@@ -79,7 +79,6 @@ func (w *world) hello(uid uint32) *peer.Message {
 func TestLimits(t *testing.T) {
 	tests := []struct {
 		limit string // name=value
-		more  []string
 		// reach has mallory reach the limit. It returns the error, "" if mallory is disconnected or waits.
 		reach func(w *world) string
 		// same has alice do what mallory may not any more; nil if it is a limit for all.
@@ -246,7 +245,7 @@ func TestLimits(t *testing.T) {
 	for _, test := range tests {
 		name, _, _ := strings.Cut(test.limit, "=")
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, append(test.more, test.limit)...)
+			w := newWorld(t, test.limit)
 			c := w.another(alice)
 			w.works(c)
 			text := test.reach(w)

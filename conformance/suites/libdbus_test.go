@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/kdbus-go/kdbus/conformance/internal/program"
 	"github.com/kdbus-go/kdbus/conformance/internal/testbus"
 )
 
@@ -37,8 +38,7 @@ func TestLibdbus(t *testing.T) {
 	for _, user := range []string{"root", "nobody"} {
 		t.Run(user, func(t *testing.T) {
 			if user == "root" && os.Getuid() != 0 {
-				t.Log("not run, as this is not root")
-				return
+				program.CannotTest(t, "only root can run the cases for root")
 			}
 			for _, p := range programs {
 				t.Run(p.name, func(t *testing.T) {
