@@ -74,19 +74,13 @@ func bindNode(path string, owner nodeOwner) (*node, error) {
 		return nil, &bus.Error{Errno: syscall.ENAMETOOLONG,
 			Detail: fmt.Sprintf("the path %s has %d bytes; a socket's can have %d at most", path, len(path), address.MaxUnixPath)}
 	}
-	// The file gets the mode that the socket has.
-	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		return errors.Join(raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }), err)
-	}}
-	socket, err := private.Listen(context.Background(), "unix", path)
+	socket, err := listenPrivately(path)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, &bus.Error{Errno: syscall.EEXIST, Detail: fmt.Sprintf("there is a file %s already", path)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make the socket %s: %w", path, plainError(err))
 	}
-	socket.(*net.UnixListener).SetUnlinkOnClose(false) // it would remove any file of that name
 	n := &node{admit: admitAll}
 	n.door = newDoor(&listener{sockets: []net.Listener{socket}, address: address.UnixPath(path)})
 	file := &nodeFile{path: path}
@@ -98,6 +92,21 @@ func bindNode(path string, owner nodeOwner) (*node, error) {
 		return nil, fmt.Errorf("make the socket %s: %w", path, errors.Join(err, n.close()))
 	}
 	return n, nil
+}
+
+// listenPrivately makes a socket file that only this user can connect to, whatever the umask is.
+func listenPrivately(path string) (net.Listener, error) {
+	// The file gets the mode that the socket has, but for the umask: unix_bind in the kernel.
+	private := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		return errors.Join(raw.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }), err)
+	}}
+	socket, err := private.Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	socket.(*net.UnixListener).SetUnlinkOnClose(false) // it would remove any file of that name
+	return socket, nil
 }
 
 // give makes the file its owner's. Where this process may not, everybody can connect, and is judged then.
