@@ -1,8 +1,8 @@
 package activation
 
-// PretendSystemd has the code believe that systemd runs this machine, or not. It returns what undoes that.
-func PretendSystemd(runs bool) (undo func()) {
+// PretendSystemd has the code believe what runs says about systemd running this machine. It returns what undoes that.
+func PretendSystemd(runs func() bool) (undo func()) {
 	before := systemdRuns
-	systemdRuns = func() bool { return runs }
+	systemdRuns = runs
 	return func() { systemdRuns = before }
 }

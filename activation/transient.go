@@ -46,6 +46,11 @@ func (st *start) launch(file *busconfig.Service) bool {
 		return false // systemd makes units for other users for root only
 	}
 	a.mu.Lock()
+	if st.over { // somebody has taken the name, or the time is up; nobody will drop the unit any more
+		a.mu.Unlock()
+		a.launcher.release()
+		return true
+	}
 	a.launched++
 	t := &transient{id: a.launched}
 	t.unit = fmt.Sprintf("dbus-%s@%d-%d.service", file.Name, os.Getpid(), t.id)

@@ -11,7 +11,7 @@ import (
 
 // withTransientUnits makes a bus with a service that has no unit, and a systemd that is played by the test.
 func withTransientUnits(t *testing.T, exec string, systemdRuns bool) (b *testBus, caller, systemd *client) {
-	t.Cleanup(activation.PretendSystemd(systemdRuns))
+	t.Cleanup(activation.PretendSystemd(func() bool { return systemdRuns }))
 	b = newBus(t, options{change: withSystemd, services: map[string]string{nameA: exec}})
 	caller, systemd = b.connect(), b.connect()
 	systemd.own("org.freedesktop.systemd1")
@@ -71,6 +71,26 @@ func TestServiceWithoutUnitGetsOneMadeForIt(t *testing.T) {
 	}
 	// Nobody needs the connection any more.
 	for strings.Contains(caller.ask(caller.toDriver("NameHasOwner", asked.Sender)), "true") {
+	}
+}
+
+// Somebody takes the name while systemd is about to be asked.
+func TestNoUnitIsMadeForAServiceThatHasCome(t *testing.T) {
+	b, caller, systemd := withTransientUnits(t, "/usr/bin/a", true)
+	service := b.connect()
+	activation.PretendSystemd(func() bool { service.own(nameA); return true }) // undone with the other
+	call := caller.send(caller.to(nameA, "Hello"))
+	subscribe := systemd.next()
+	service.expect("signal NameAcquired com.example.A")
+	service.send(service.replyTo(service.next()))
+	if got := describe(caller.await(call)); got != "method_return" {
+		t.Error(got)
+	}
+	for caller.ask(caller.toDriver("NameHasOwner", subscribe.Sender)) == "method_return true" {
+	}
+	ping := systemd.send(systemd.toDriver("GetId"))
+	if got := systemd.next(); got.ReplySerial != ping {
+		t.Errorf("systemd is asked for %s", describe(got))
 	}
 }
 
