@@ -99,10 +99,10 @@ func isSetup(cmd abi.Cmd) bool {
 // mayMakeEndpoints judges what is not about a certain endpoint.
 func (c *conn) mayMakeEndpoints() error {
 	switch {
-	case c.server.config.Endpoints == nil:
-		return refusef(syscall.EOPNOTSUPP, "this bus makes no custom endpoints")
 	case !c.privileged():
 		return c.denied(refusef(syscall.EPERM, "user %d may not make endpoints here: who owns the bus and root may, at its default endpoint", c.peer.Creds().UID))
+	case c.server.config.Endpoints == nil:
+		return refusef(syscall.EOPNOTSUPP, "this bus makes no custom endpoints")
 	}
 	return nil
 }
