@@ -52,7 +52,7 @@ func startServiceByName(c *call) error {
 		})
 	}
 	err := await()
-	if a := c.server.config.Activation; errors.Is(err, bus.ErrNoSuchName) && a != nil && a.Appeared(name) {
+	if a := c.server.config.Activation; errors.Is(err, bus.ErrNoSuchName) && a != nil && c.peer.conn.Sees(name) && a.Appeared(name) {
 		err = await()
 	}
 	switch {
@@ -60,6 +60,8 @@ func startServiceByName(c *call) error {
 		return c.reply(uint32(startReplyAlreadyRunning))
 	case errors.Is(err, bus.ErrNoSuchName):
 		return unknown
+	case errors.Is(err, bus.ErrDenied):
+		return dbusErrorf("AccessDenied", "%s", err.Error())
 	case err != nil && !isDisconnect(err):
 		return c.peer.dbusError(c.header, err)
 	}
@@ -137,7 +139,7 @@ func headerOfPayload(m *bus.Message) *wire.Header {
 // activatable reports whether the name in h, which nobody has, is that of a service since a moment ago.
 func (p *party) activatable(h *wire.Header, err error) bool {
 	a := p.server.config.Activation
-	return a != nil && h.Flags&wire.NoAutoStart == 0 && errors.Is(err, bus.ErrNoSuchName) && a.Appeared(h.Destination)
+	return a != nil && h.Flags&wire.NoAutoStart == 0 && errors.Is(err, bus.ErrNoSuchName) && p.conn.Sees(h.Destination) && a.Appeared(h.Destination)
 }
 
 func updateActivationEnvironment(c *call) error {
@@ -156,7 +158,11 @@ func updateActivationEnvironment(c *call) error {
 func listActivatableNames(c *call) error {
 	names := []string{driverName}
 	if a := c.server.config.Activation; a != nil {
-		names = append(names, a.Names()...)
+		for _, name := range a.Names() {
+			if c.peer.conn.Sees(name) {
+				names = append(names, name)
+			}
+		}
 	}
 	for _, activator := range c.peer.conn.List(bus.ListActivators) {
 		if !activator.Service {

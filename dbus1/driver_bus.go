@@ -26,7 +26,7 @@ var busMethods = []method{
 	{name: "GetConnectionUnixProcessID", in: "s", out: "u", anyPath: true, handle: getConnectionUnixProcessID},
 	{name: "GetAdtAuditSessionData", in: "s", out: "ay", anyPath: true, handle: getAdtAuditSessionData},
 	{name: "GetConnectionSELinuxSecurityContext", in: "s", out: "ay", anyPath: true, handle: getConnectionSELinuxSecurityContext},
-	{name: "ReloadConfig", anyPath: true, handle: reloadConfig},
+	{name: "ReloadConfig", anyPath: true, open: true, handle: reloadConfig},
 	{name: "GetId", out: "s", anyPath: true, handle: getID},
 	{name: "GetConnectionCredentials", in: "s", out: "a{sv}", anyPath: true, handle: getConnectionCredentials},
 }

@@ -40,6 +40,9 @@ type matchIndex struct {
 	subs  map[*bus.Conn]*subscriber
 	total int
 	heard int // subscriptions to rules that eavesdrop
+
+	// sees tells whether a subscriber may learn who has a well-known name; nil: it may.
+	sees func(c *bus.Conn, name string) bool
 }
 
 // audience divides rules by the messages they can match at all.
@@ -182,7 +185,7 @@ func (x *matchIndex) removeAll(c *bus.Conn) {
 // collect appends the connections that subscribed to m to dst and returns it. A
 // connection may be there more than once. It allocates nothing if dst has room.
 func (x *matchIndex) collect(m *matchMessage, dst []*bus.Conn) []*bus.Conn {
-	p := matchProbe{message: m, seed: x.seed}
+	p := matchProbe{message: m, seed: x.seed, sees: x.sees}
 	if !m.unicast() {
 		dst = x.files[broadcastRules].collect(&p, dst)
 	}
@@ -192,7 +195,9 @@ func (x *matchIndex) collect(m *matchMessage, dst []*bus.Conn) []*bus.Conn {
 // takes reports whether a rule of c describes m, a message for c alone.
 func (x *matchIndex) takes(c *bus.Conn, m *matchMessage) bool {
 	own := x.subs[c]
-	return own != nil && slices.ContainsFunc(own.list, func(s *subscription) bool { return s.filed.rule.describes(m) })
+	return own != nil && slices.ContainsFunc(own.list, func(s *subscription) bool {
+		return s.filed.rule.describes(m) && knowsSender(c, s.filed.rule.wellKnownSender(), x.sees)
+	})
 }
 
 // eavesdroppers returns how many subscriptions take unicasts too.
@@ -389,17 +394,27 @@ func (in *matchFile) collectBucket(p *matchProbe, bucket uint64, dst []*bus.Conn
 		if !f.rule.matches(p.message) {
 			continue
 		}
+		sender := f.rule.wellKnownSender()
 		for _, s := range f.subs {
-			dst = append(dst, s.conn)
+			if knowsSender(s.conn, sender, p.sees) {
+				dst = append(dst, s.conn)
+			}
 		}
 	}
 	return dst
+}
+
+// knowsSender reports whether c may learn that a sender has the name by which a rule chooses it, "" for none. If not, it must not
+// learn so from what it gets, either.
+func knowsSender(c *bus.Conn, name string, sees func(*bus.Conn, string) bool) bool {
+	return name == "" || sees == nil || sees(c, name)
 }
 
 // matchProbe is a message while it is looked up, with the hashes of what it has.
 type matchProbe struct {
 	message *matchMessage
 	seed    maphash.Seed
+	sees    func(*bus.Conn, string) bool
 
 	hashed    bool
 	groups    [4]uint64 // all it can belong to

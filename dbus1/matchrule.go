@@ -464,6 +464,14 @@ func (r *MatchRule) describes(m *matchMessage) bool {
 	return r.destination == "" || slices.Contains(m.Destinations, r.destination)
 }
 
+// wellKnownSender returns the sender that r asks for, if that is a name that peers can have and lose, or "".
+func (r *MatchRule) wellKnownSender() string {
+	if r.sender == driverName || wire.IsUniqueName(r.sender) {
+		return ""
+	}
+	return r.sender
+}
+
 func (a *matchArg) matches(v matchValue) bool {
 	switch a.kind {
 	case argPath:

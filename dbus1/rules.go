@@ -74,6 +74,9 @@ func (r exactRule) Match(src, dst *bus.Conn, m *bus.Message) bool {
 // Needs implements bus.Rule.
 func (r exactRule) Needs() bus.Parts { return bus.PartView }
 
+// SenderName returns the well-known name that the sender has to have, "" if it needs none. A subscriber has to see it, too.
+func (r exactRule) SenderName() string { return r.rule.wellKnownSender() }
+
 // View makes bus.Message.View for a message that another front-end sends: h is its header as a
 // D-Bus 1 message, with the true sender, and body its body, which is valid. They have to stay as they are
 // until the message was sent.

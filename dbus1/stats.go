@@ -11,9 +11,9 @@ import (
 // with Max; and which limits there are and have been reached: Limits and LimitsReached (statslimits.go).
 
 var statsMethods = []method{
-	{name: "GetStats", out: "a{sv}", handle: getStats},
-	{name: "GetConnectionStats", in: "s", out: "a{sv}", handle: getConnectionStats},
-	{name: "GetAllMatchRules", out: "a{sas}", handle: getAllMatchRules},
+	{name: "GetStats", out: "a{sv}", open: true, handle: getStats},
+	{name: "GetConnectionStats", in: "s", out: "a{sv}", open: true, handle: getConnectionStats},
+	{name: "GetAllMatchRules", out: "a{sas}", open: true, handle: getAllMatchRules},
 }
 
 // statistics collects numbers for an answer.

@@ -24,6 +24,7 @@ type ruleCount struct {
 // NewSubscriptions returns the index of a bus that nobody has subscribed to yet.
 func NewSubscriptions() *Subscriptions {
 	s := &Subscriptions{index: newMatchIndex()}
+	s.index.sees = (*bus.Conn).MaySee
 	s.most.Store(int64(Limits{}.withDefaults().MaxMatchRules))
 	return s
 }
