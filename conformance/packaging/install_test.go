@@ -151,4 +151,5 @@ func TestScriptsAreSound(t *testing.T) {
 		output(t, "sh", "-n", script)
 		output(t, "shellcheck", "--shell=sh", script)
 	}
+	output(t, "shellcheck", root+"/conformance/install", root+"/.ci/run")
 }
