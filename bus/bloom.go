@@ -25,6 +25,8 @@ type matchIndex struct {
 	// places are the masks that matches are filed under, by bit, and at the end those that every
 	// filter passes. Nil until there is a mask.
 	places [][]placed
+	// taken has the bits set under which there are masks, so that a search looks at those places only.
+	taken []uint64
 	// common says how many masks in places have each bit.
 	common []uint32
 	// search numbers the searches.
@@ -173,6 +175,7 @@ func (x *matchIndex) fileUnderMask(m *match) {
 func (x *matchIndex) place(k *mask) {
 	if x.places == nil {
 		x.places = make([][]placed, x.bits+1)
+		x.taken = make([]uint64, x.bits/64)
 		x.common = make([]uint32, x.bits)
 	}
 	x.note(k, 1)
@@ -190,6 +193,8 @@ func (x *matchIndex) place(k *mask) {
 		bit := rarest
 		if bit < 0 {
 			bit = int(x.bits)
+		} else {
+			x.taken[bit/64] |= 1 << (bit % 64)
 		}
 		p := &place{mask: k, generation: generation, bit: bit, index: len(x.places[bit])}
 		x.places[bit] = append(x.places[bit], placed{p, second})
@@ -205,8 +210,12 @@ func (x *matchIndex) displace(k *mask) {
 		last := under[len(under)-1]
 		under[p.index], last.index = last, p.index
 		under[len(under)-1] = placed{}
-		if x.places[p.bit] = under[:len(under)-1]; len(under) == 1 {
-			x.places[p.bit] = nil
+		if x.places[p.bit] = under[:len(under)-1]; len(under) > 1 {
+			continue
+		}
+		x.places[p.bit] = nil
+		if p.bit < int(x.bits) {
+			x.taken[p.bit/64] &^= 1 << (p.bit % 64)
 		}
 	}
 	k.places = nil
@@ -284,9 +293,9 @@ func (x *matchIndex) collect(src *Conn, m *Message, found []*Conn) []*Conn {
 	if filter == nil || x.places == nil {
 		return found
 	}
-	for i := 0; i < len(filter); i += 8 {
-		for word := binary.LittleEndian.Uint64(filter[i:]); word != 0; word &= word - 1 {
-			under := x.places[i*8+bits.TrailingZeros64(word)]
+	for i, taken := range x.taken {
+		for word := binary.LittleEndian.Uint64(filter[i*8:]) & taken; word != 0; word &= word - 1 {
+			under := x.places[i*64+bits.TrailingZeros64(word)]
 			for i := range under {
 				if p := &under[i]; p.leadsOn(filter, generation) && p.mask.takes(filter, generation, x.search) {
 					found = x.open(&p.mask.bin, src, m, found)
