@@ -33,9 +33,9 @@ type Endpoint struct {
 }
 
 // MakeEndpoint makes an endpoint of the bus at addr. Errors are EPERM, if the user is neither root nor that of
-// the bus, EINVAL for a name that does not begin with the user's number, EEXIST for one that is in
-// use, EMFILE if the user has made as many as it may, EOPNOTSUPP if the bus makes none, or addr is itself
-// that of an endpoint that was made, and [ErrNotNative].
+// the bus, or addr is itself that of an endpoint that was made; EINVAL for a name that does not begin with the
+// user's number, EEXIST for one that is in use, EMFILE if the user has made as many as it may, EOPNOTSUPP
+// if the bus makes none, and [ErrNotNative].
 func MakeEndpoint(ctx context.Context, addr string, config EndpointConfig) (*Endpoint, error) {
 	policies, err := asked(config.Policies)
 	if err != nil {
