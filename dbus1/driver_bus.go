@@ -228,7 +228,7 @@ func addMatch(c *call) error {
 	if err != nil {
 		return err
 	}
-	if rule.eavesdrop && !c.peer.privileged() {
+	if rule.Eavesdrop && !c.peer.privileged() {
 		return c.peer.unprivileged("AddMatch")
 	}
 	if err := c.server.subs.add(c.peer.conn, rule); err != nil {
@@ -249,7 +249,7 @@ func removeMatch(c *call) error {
 }
 
 // matchRule reads the rule that is the only argument of the call.
-func (c *call) matchRule() (*MatchRule, error) {
+func (c *call) matchRule() (*matchRule, error) {
 	var text string
 	if err := c.args(&text); err != nil {
 		return nil, err

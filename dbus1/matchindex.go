@@ -87,7 +87,7 @@ const (
 
 // filedRule is a rule in its bucket.
 type filedRule struct {
-	rule       *MatchRule
+	rule       *matchRule
 	subs       []*subscription // never empty
 	next, prev *filedRule
 
@@ -120,7 +120,7 @@ func newMatchIndex() *matchIndex {
 
 // add subscribes c to what rule matches. A connection may have the same rule any number of times.
 // With a cookie, removeCookie undoes it; else remove.
-func (x *matchIndex) add(c *bus.Conn, rule *MatchRule, cookie *uint64) {
+func (x *matchIndex) add(c *bus.Conn, rule *matchRule, cookie *uint64) {
 	f := x.find(rule)
 	if f == nil {
 		f = x.file(rule)
@@ -135,13 +135,13 @@ func (x *matchIndex) add(c *bus.Conn, rule *MatchRule, cookie *uint64) {
 	own.list = append(own.list, s)
 	own.peak = max(own.peak, len(own.list))
 	x.total++
-	if rule.eavesdrop {
+	if rule.Eavesdrop {
 		x.heard++
 	}
 }
 
 // remove undoes one add of an equal rule without a cookie. It reports whether there was one.
-func (x *matchIndex) remove(c *bus.Conn, rule *MatchRule) bool {
+func (x *matchIndex) remove(c *bus.Conn, rule *matchRule) bool {
 	f, own := x.find(rule), x.subs[c]
 	if f == nil || own == nil {
 		return false
@@ -227,40 +227,40 @@ func (x *matchIndex) rules(c *bus.Conn) []string {
 }
 
 // place returns where rule is filed.
-func (x *matchIndex) place(rule *MatchRule) filedRule {
+func (x *matchIndex) place(rule *matchRule) filedRule {
 	f := filedRule{rule: rule}
 	switch {
-	case rule.eavesdrop:
+	case rule.Eavesdrop:
 		f.audience = eavesdropRules
-	case rule.destination != "":
+	case rule.Destination != "":
 		f.audience = idleRules
 	}
-	f.group = groupHash(hashOf(x.seed, rule.iface), hashOf(x.seed, rule.member))
+	f.group = groupHash(hashOf(x.seed, rule.Interface), hashOf(x.seed, rule.Member))
 	var arg0, path, sender uint64
-	if len(rule.args) > 0 && rule.args[0].index == 0 {
-		switch rule.args[0].kind {
-		case argExact:
+	if len(rule.Args) > 0 && rule.Args[0].Index == 0 {
+		switch rule.Args[0].Kind {
+		case wire.MatchArgExact:
 			f.shape |= shapeArg0
-			arg0 = hashOf(x.seed, rule.args[0].value)
-		case argNamespace:
+			arg0 = hashOf(x.seed, rule.Args[0].Value)
+		case wire.MatchArgNamespace:
 			f.shape |= shapeNamespace
-			arg0 = hashOf(x.seed, rule.args[0].value)
+			arg0 = hashOf(x.seed, rule.Args[0].Value)
 		}
 	}
-	if rule.path != "" && !rule.pathIsNamespace {
+	if rule.Path != "" && !rule.PathIsNamespace {
 		f.shape |= shapePath
-		path = hashOf(x.seed, rule.path)
+		path = hashOf(x.seed, rule.Path)
 	}
-	if rule.sender != "" {
+	if rule.Sender != "" {
 		f.shape |= shapeSender
-		sender = hashOf(x.seed, rule.sender)
+		sender = hashOf(x.seed, rule.Sender)
 	}
 	f.bucket = bucketHash(f.group, f.shape, arg0, path, sender)
 	return f
 }
 
 // find returns the filed rule that equals rule, or nil.
-func (x *matchIndex) find(rule *MatchRule) *filedRule {
+func (x *matchIndex) find(rule *matchRule) *filedRule {
 	at := x.place(rule)
 	for f := x.files[at.audience].buckets[at.bucket]; f != nil; f = f.next {
 		if f.rule.Equal(rule) {
@@ -271,7 +271,7 @@ func (x *matchIndex) find(rule *MatchRule) *filedRule {
 }
 
 // file puts a rule into its bucket.
-func (x *matchIndex) file(rule *MatchRule) *filedRule {
+func (x *matchIndex) file(rule *matchRule) *filedRule {
 	f := x.place(rule)
 	in := &x.files[f.audience]
 	g := in.groups[f.group]
@@ -321,7 +321,7 @@ func (x *matchIndex) unsubscribe(s *subscription) {
 	f.subs[len(f.subs)-1] = nil
 	f.subs = f.subs[:len(f.subs)-1]
 	x.total--
-	if f.rule.eavesdrop {
+	if f.rule.Eavesdrop {
 		x.heard--
 	}
 	if len(f.subs) == 0 {

@@ -19,7 +19,7 @@ func (s *Subscriptions) Add(c *bus.Conn, cookie uint64, text string, replace boo
 	if err != nil {
 		return err
 	}
-	if rule.eavesdrop && !c.Privileged() {
+	if rule.Eavesdrop && !c.Privileged() {
 		return &bus.Error{Errno: syscall.EPERM, Detail: fmt.Sprintf("user %d may not eavesdrop on others", c.UID())}
 	}
 	return c.EditMatches(func() error {
@@ -54,8 +54,8 @@ func (*Subscriptions) Compile(text string) (bus.Rule, error) {
 	return exactRule{rule}, nil
 }
 
-func parseRule(text string) (*MatchRule, error) {
-	rule, err := ParseMatchRule(text)
+func parseRule(text string) (*matchRule, error) {
+	rule, err := parseMatchRule(text)
 	if err != nil {
 		return nil, &bus.Error{Errno: syscall.EINVAL, Detail: err.Error()}
 	}
@@ -63,7 +63,7 @@ func parseRule(text string) (*MatchRule, error) {
 }
 
 // exactRule is a match rule as the core evaluates it.
-type exactRule struct{ rule *MatchRule }
+type exactRule struct{ rule *matchRule }
 
 // Match implements bus.Rule.
 func (r exactRule) Match(src, dst *bus.Conn, m *bus.Message) bool {

@@ -62,7 +62,7 @@ func (s *Subscriptions) Needs() bus.Parts {
 }
 
 // add gives c another rule, if it may have one more.
-func (s *Subscriptions) add(c *bus.Conn, rule *MatchRule) error {
+func (s *Subscriptions) add(c *bus.Conn, rule *matchRule) error {
 	return c.EditMatches(func() error {
 		if err := s.full(c); err != nil {
 			return err
@@ -87,7 +87,7 @@ func (s *Subscriptions) countNow(c *bus.Conn) int {
 }
 
 // insert adds a rule. The bus is locked.
-func (s *Subscriptions) insert(c *bus.Conn, rule *MatchRule, cookie *uint64) {
+func (s *Subscriptions) insert(c *bus.Conn, rule *matchRule, cookie *uint64) {
 	s.index.add(c, rule, cookie)
 	_, peak := s.index.count(c)
 	s.peaks.peak = max(s.peaks.peak, s.index.len())
@@ -95,7 +95,7 @@ func (s *Subscriptions) insert(c *bus.Conn, rule *MatchRule, cookie *uint64) {
 }
 
 // remove takes one instance of a rule away from c.
-func (s *Subscriptions) remove(c *bus.Conn, rule *MatchRule) error {
+func (s *Subscriptions) remove(c *bus.Conn, rule *matchRule) error {
 	return c.EditMatches(func() error {
 		if !s.index.remove(c, rule) {
 			return dbusErrorf("MatchRuleNotFound", "The given match rule wasn't found and can't be removed")
@@ -133,10 +133,10 @@ func (s *Subscriptions) countOf(asking, c *bus.Conn) (now, peak int) {
 }
 
 // readRule reads a match rule that a peer wrote.
-func readRule(text string) (*MatchRule, error) {
-	rule, err := ParseMatchRule(text)
+func readRule(text string) (*matchRule, error) {
+	rule, err := parseMatchRule(text)
 	switch {
-	case errors.Is(err, ErrMatchRuleTooLong):
+	case errors.Is(err, errMatchRuleTooLong):
 		return nil, dbusErrorf("LimitsExceeded", "Match rule text is %d bytes, maximum is %d", len(text), maxMatchRuleLength)
 	case err != nil:
 		return nil, dbusErrorf("MatchRuleInvalid", "%v", err)
@@ -146,7 +146,7 @@ func readRule(text string) (*MatchRule, error) {
 
 // monitorFilter is the rules of a monitor, which sees what any of them matches, or everything if
 // there are none.
-type monitorFilter []*MatchRule
+type monitorFilter []*matchRule
 
 // Match implements bus.Filter.
 func (f monitorFilter) Match(src, dst *bus.Conn, m *bus.Message) bool {
