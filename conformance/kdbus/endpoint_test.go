@@ -305,6 +305,23 @@ func TestPolicyOfEndpoints(t *testing.T) {
 			t.Errorf("%v", ids)
 		}
 	})
+	prove(t, "connections that are not seen come and go unnoticed", func(t *testing.T, w *world) {
+		_, path := w.door(lets(name, anybody(abi.PolicySee)))
+		c := w.joinBy(path, root)
+		c.watches(true)
+		a, b := w.join(root), w.join(root)
+		a.owns(name)
+		c.told(abi.ItemNameAdd)
+		b.does(&abi.ByeBye{})
+		b.isGone()
+		a.does(&abi.ByeBye{})
+		a.isGone()
+		c.told(abi.ItemNameRemove)
+		if n := c.told(abi.ItemIDRemove).Notification; n.Old.ID != a.ID {
+			t.Errorf("%+v", n)
+		}
+		c.getsNothing()
+	})
 	prove(t, "both endpoint and bus have to permit that a name is owned", func(t *testing.T, w *world) {
 		_, path := w.door(lets(name, anybody(abi.PolicyOwn)), lets("org.example.B", anybody(abi.PolicyOwn)), lets("org.example.C", anybody(abi.PolicySee)))
 		w.opens(name)
