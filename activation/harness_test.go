@@ -1,19 +1,18 @@
 package activation_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
 
 	"github.com/kdbus-go/kdbus/daemon"
+	"github.com/kdbus-go/kdbus/internal/testlog"
 )
 
 // TestMain makes of the test binary the services that the tests start, too: they are told by the
@@ -141,7 +140,7 @@ type testBus struct {
 	*testing.T
 	daemon *daemon.Daemon
 	dir    string
-	log    *logBuffer
+	log    *testlog.Buffer
 }
 
 // options change the configuration of a testBus.
@@ -160,7 +159,7 @@ func newBus(t *testing.T, o options) *testBus {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	b := &testBus{T: t, dir: dir, log: new(logBuffer)}
+	b := &testBus{T: t, dir: dir, log: new(testlog.Buffer)}
 	if err := os.Mkdir(filepath.Join(dir, "services"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -218,24 +217,6 @@ func (b *testBus) put(name, exec string) {
 }
 
 func (b *testBus) file(name string) string { return filepath.Join(b.dir, "services", name+".service") }
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
-}
 
 // process asks a service of the role echo about its process.
 func (b *testBus) process(c *client, name string) (environment []string, facts map[string]string) {

@@ -1,7 +1,6 @@
 package daemon_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"github.com/kdbus-go/kdbus"
 	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/daemon"
+	"github.com/kdbus-go/kdbus/internal/testlog"
 )
 
 // configured is a bus that follows a configuration which the test writes.
@@ -27,28 +27,10 @@ type configured struct {
 	ctx  context.Context
 	dir  string
 	file string
-	log  lockedBuffer
+	log  testlog.Buffer
 
 	mu     sync.Mutex
 	states []string // that the service manager was told
-}
-
-// lockedBuffer is for a log that is read while the bus runs.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // open allows everything but owning names.

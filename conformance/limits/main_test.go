@@ -9,18 +9,17 @@
 package limits
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/kdbus-go/kdbus/conformance/internal/account"
 	"github.com/kdbus-go/kdbus/conformance/internal/peer"
 	"github.com/kdbus-go/kdbus/daemon"
+	"github.com/kdbus-go/kdbus/internal/testlog"
 )
 
 // Users that need not exist.
@@ -34,27 +33,9 @@ type world struct {
 	t      *testing.T
 	daemon *daemon.Daemon
 	file   string
-	log    journal
+	log    testlog.Buffer
 	// bob is root, and reads nothing unless a test has him do so.
 	bob *peer.Client
-}
-
-// journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
 }
 
 // configuration is a file with limits such as "max_outgoing_bytes=1000".

@@ -10,7 +10,6 @@ package testbus
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -18,10 +17,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kdbus-go/kdbus/internal/testlog"
 )
 
 // Kind names a bus implementation.
@@ -76,7 +76,7 @@ type Bus struct {
 	PID     int
 
 	cmd    *exec.Cmd
-	log    *syncBuffer
+	log    *testlog.Buffer
 	exited chan struct{} // closed when the process has ended
 }
 
@@ -126,7 +126,7 @@ func launch(kind Kind, dir string, opts Options) (*Bus, error) {
 		return nil, err
 	}
 	defer r.Close()
-	b := &Bus{Kind: kind, cmd: exec.Command(argv[0], argv[1:]...), log: &syncBuffer{}, exited: make(chan struct{})}
+	b := &Bus{Kind: kind, cmd: exec.Command(argv[0], argv[1:]...), log: &testlog.Buffer{}, exited: make(chan struct{})}
 	b.cmd.Env = append(os.Environ(), opts.Env...)
 	b.cmd.ExtraFiles = []*os.File{w} // descriptor 3
 	b.cmd.Stderr = b.log
@@ -313,22 +313,4 @@ func lastBytes(s string, n int) string {
 		return "[...]" + s[len(s)-n:]
 	}
 	return s
-}
-
-// syncBuffer is a bytes.Buffer for one writer and one reader at a time in different goroutines.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
