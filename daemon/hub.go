@@ -46,7 +46,8 @@ func (d *Daemon) newHub(b *bus.Bus, rules *dbus1.Subscriptions) *hub {
 // newServer makes the server of an endpoint.
 func (h *hub) newServer(e *bus.Endpoint, config dbus1.Config) (*dbus1.Server, error) {
 	d := h.daemon
-	config.Endpoint, config.Poller = e, d.poller
+	config.Endpoint, config.Poller, config.Guests = e, d.poller, h.made
+	config.Limits = h.limitsAt(e, config.Limits)
 	config.Subscriptions = h.rules
 	config.Bloom = native.BloomOf(h.bus.Bloom())
 	config.Log = d.log
@@ -68,24 +69,49 @@ func (h *hub) newServer(e *bus.Endpoint, config dbus1.Config) (*dbus1.Server, er
 	return server, nil
 }
 
+// What clients of a custom endpoint, or those of one user on all buses that users have made, may hold at most, if the limits of
+// the bus are not lower.
+const (
+	maxConfinedPeers    = abi.UserMaxConn
+	maxConfinedIncoming = 256 << 20 // bytes; twice the longest message
+	maxGuestArrivals    = 64
+)
+
 // limits returns the limits that the servers of the hub begin with.
 func (h *hub) limits() dbus1.Limits {
-	limits := h.daemon.config.Limits
 	if conf := h.daemon.inForce.Load(); conf != nil {
-		limits = limitsOf(&conf.Limits)
+		return limitsOf(&conf.Limits)
 	}
-	limits.MaxConnectionsPerUser = 0 // that is the domain's
-	return limits
+	return h.daemon.config.Limits
+}
+
+// limitsAt returns what the limits of the bus are at an endpoint.
+func (h *hub) limitsAt(e *bus.Endpoint, l dbus1.Limits) dbus1.Limits {
+	atMost := func(limit *int, most int) {
+		if *limit == 0 || *limit > most { // 0 is the default, which is more
+			*limit = most
+		}
+	}
+	if e.Custom() || h.made {
+		l.MaxConnectionsPerUser = 0 // that is the domain's
+		atMost(&l.MaxIncomingBytes, maxConfinedIncoming)
+	}
+	if e.Custom() {
+		atMost(&l.MaxConnections, maxConfinedPeers)
+	}
+	if h.made {
+		atMost(&l.MaxIncompleteConnections, maxGuestArrivals)
+	}
+	return l
 }
 
 // setLimits changes the limits of all endpoints.
 func (h *hub) setLimits(limits dbus1.Limits) {
-	h.standard.SetLimits(limits)
-	limits.MaxConnectionsPerUser = 0
+	h.standard.SetLimits(h.limitsAt(h.bus.Endpoint(), limits))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for e := range h.custom {
-		e.server.SetLimits(limits)
+		e.server.SetLimits(h.limitsAt(e.endpoint, limits))
 	}
 }
 

@@ -17,10 +17,6 @@ import (
 // Buses that clients make: kdbus.bus(7). They have no configuration: kdbus's own rules hold there, and the owner
 // and root are privileged. Nothing on them starts services.
 
-// maxControlArrivals is how many clients of one user may be connected to the control socket that have not made
-// anything yet, if they have no others.
-const maxControlArrivals = 64
-
 // serve serves the control socket.
 func (m *domain) serve() error {
 	d := m.daemon
@@ -28,10 +24,11 @@ func (m *domain) serve() error {
 	var err error
 	m.server, err = transport.NewServer(transport.Config{
 		Poller:    d.poller,
+		Guests:    true,
 		Native:    front.Protocol,
 		Log:       d.log,
 		AllowUser: admitAll,
-		Limits:    transport.Limits{MaxIncompleteConnections: maxControlArrivals},
+		Limits:    transport.Limits{MaxIncompleteConnections: maxGuestArrivals},
 	})
 	if err != nil {
 		return err

@@ -31,6 +31,8 @@ type Config struct {
 	// Denied is told what the driver denies to c because c is not privileged, as dbus-daemon logs that; nil
 	// for nobody. It must not block.
 	Denied func(c *bus.Conn, err error)
+	// Guests: the bus is one that a user has made, see [transport.Config].
+	Guests bool
 	// MachineID is the answer to org.freedesktop.DBus.Peer.GetMachineId, 32 hexadecimal digits; ""
 	// if unknown.
 	MachineID string
@@ -78,6 +80,7 @@ func NewServer(config Config) (*Server, error) {
 	s.Server, err = transport.NewServer(transport.Config{
 		Endpoint:       config.Endpoint,
 		Poller:         config.Poller,
+		Guests:         config.Guests,
 		DBus1:          s.protocol,
 		Native:         config.Native,
 		Log:            config.Log,

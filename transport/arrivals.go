@@ -24,14 +24,14 @@ type arrivals struct {
 // it is their turn.
 type ArrivalCount struct{ Begun, Waiting int }
 
-// Arrivals returns how many peers there are that have not said Hello, by user, but for those at custom endpoints. Those of
-// other servers with the same Poller are among them.
+// Arrivals returns how many peers there are that have not said Hello, by user, but for those at custom endpoints and guests.
+// Those of other servers with the same Poller are among them.
 func (s *Server) Arrivals() map[uint32]ArrivalCount {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := make(map[uint32]ArrivalCount, len(s.arrivals))
 	for who, a := range s.arrivals {
-		if who.server == nil {
+		if who.server == nil && !who.guest {
 			counts[who.uid] = ArrivalCount{a.begun, len(a.waiting)}
 		}
 	}
@@ -70,6 +70,14 @@ func (s *Server) arrive(p *Peer) bool {
 		p.release()
 		return false
 	}
+	if !s.invite() {
+		p.release()
+		s.excesses().Note(bus.Excess{Limit: limitGuests, Amount: int64(s.guests), Max: int64(s.guests), UID: p.creds.UID}, func() string {
+			return fmt.Sprintf("%d clients are connected to what users have made, as many as may be (half of the files that this process may have); user %d was refused",
+				s.guests, p.creds.UID)
+		})
+		return false
+	}
 	a := s.arrivals[p.account]
 	if a == nil {
 		a = new(arrivals)
@@ -82,6 +90,7 @@ func (s *Server) arrive(p *Peer) bool {
 	}
 	away := !mayWait(len(a.waiting), s.waiting, len(s.arrivals), maxFiles())
 	if away {
+		s.uninvite()
 		p.release()
 	} else {
 		a.waiting = append(a.waiting, p)
@@ -170,6 +179,7 @@ func (s *Server) turnAway() {
 			}
 			p.release()
 			s.waiting--
+			s.uninvite()
 			return true
 		})
 		if a.begun == 0 && len(a.waiting) == 0 {

@@ -13,6 +13,7 @@ type ledger struct {
 	waiting  int                   // those of them that wait
 	incoming map[account]int       // bytes of long messages that have not arrived in full
 	looks    map[account]int       // goroutines that look at processes which can make them wait
+	guests   int                   // peers of servers with Config.Guests
 }
 
 func (l *ledger) init() {
@@ -25,17 +26,18 @@ func (l *ledger) init() {
 type account struct {
 	server *Server
 	uid    uint32 // 0 for a custom endpoint
+	guest  bool   // of all servers with Config.Guests
 }
 
 // accountOf returns the account of a user's peers.
 func (s *Server) accountOf(uid uint32) account {
 	switch e := s.config.Endpoint; {
+	case e != nil && e.Custom():
+		return account{server: s}
 	case e == nil:
 		return account{server: s, uid: uid}
-	case e.Custom():
-		return account{server: s}
 	}
-	return account{uid: uid}
+	return account{uid: uid, guest: s.config.Guests}
 }
 
 // String names the account, for the log.
@@ -44,4 +46,23 @@ func (a account) String() string {
 		return "endpoint " + a.server.config.Endpoint.Name()
 	}
 	return fmt.Sprintf("user %d", a.uid)
+}
+
+// invite counts a peer that is to be a guest, unless there are as many as may be. s.mu is held.
+func (s *Server) invite() bool {
+	if !s.config.Guests {
+		return true
+	}
+	if s.guests >= maxFiles()/2 {
+		return false
+	}
+	s.guests++
+	return true
+}
+
+// uninvite is the counterpart of invite. s.mu is held.
+func (s *Server) uninvite() {
+	if s.config.Guests {
+		s.guests--
+	}
 }

@@ -59,6 +59,7 @@ const (
 	limitIncomingFDs   = "max_incoming_unix_fds"
 	limitMessageFDs    = "max_message_unix_fds"
 	limitPendingFDs    = "pending_fd_timeout"
+	limitGuests        = "clients of what users have made"
 )
 
 // A LimitError is why a peer is disconnected that goes beyond a limit. The log, and the account of the bus

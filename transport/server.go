@@ -23,6 +23,9 @@ type Config struct {
 	// Poller waits for the server's sockets, and is shared with other servers. It is the caller's to close. Nil: the
 	// server has one of its own.
 	Poller *Poller
+	// Guests: the server is there for what users have made. Its peers, with those of all such servers that have the same
+	// Poller, hold half of the files of this process at most, and are on accounts of their own.
+	Guests bool
 	// DBus1 makes the protocol of a peer that asked for no other. Nil: who does is disconnected.
 	DBus1 func(*Peer) Protocol
 	// Native makes the protocol of a peer that asked for kdbus. Nil: that is not on offer.
@@ -188,6 +191,7 @@ func (s *Server) remove(p *Peer) {
 		s.incomplete--
 		next = s.departed(p)
 	}
+	s.uninvite()
 	s.resumeAccepting()
 	s.running.Done()
 	s.mu.Unlock()
