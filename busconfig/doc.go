@@ -1,6 +1,7 @@
-// Package busconfig reads what administrators and packages write for dbus-daemon: its XML
-// configuration with the security policy in it, and the .service files of activatable services. It
-// says what is written there; acting on it is for others.
+// Package busconfig reads what administrators and packages write for a message bus: the XML configuration of
+// dbus-daemon with the security policy in it, the .service files of activatable services, and the
+// .busname files that systemd had for kdbus. It says what is written there; acting on it is for
+// others.
 //
 //   - [Parse] reads a configuration with everything it includes into a [Config], or says in which
 //     file, line and element something is wrong ([Error]). What dbus-daemon only grumbles about, and
@@ -12,6 +13,7 @@
 //   - [LoadServices] reads the .service files of directories in order of precedence, [ParseService]
 //     one of them, [FindHelperService] what the setuid helper of a system bus may start, and
 //     [SplitCommand] takes a command line apart.
+//   - [LoadBusNames] reads the .busname files, [ParseBusName] one of them.
 //
 // The language is the one of dbus-daemon(1), version 1.14. Where the manual page is silent, the
 // program decides: a file means here what it means there, in order of evaluation, defaults and odd
