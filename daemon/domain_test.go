@@ -226,3 +226,49 @@ func TestADaemonIsFoundInItsDomainAndAtItsAddress(t *testing.T) {
 		t.Errorf("the owner is %q, %v", owner, err)
 	}
 }
+
+// With <user> a bus binds its sockets as root, and has to remove them as somebody else.
+func TestADomainIsGivenToTheUserOfTheBus(t *testing.T) {
+	owner := daemon.Owner{UID: 12345, GID: 54321}
+	if os.Geteuid() != 0 {
+		owner = daemon.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+	}
+	_, dir := startDomain(t, daemon.Config{Owner: &owner})
+	for _, name := range []string{"", "control", standardBus(), standardBus() + "/bus"} {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if stat := info.Sys().(*syscall.Stat_t); stat.Uid != owner.UID || stat.Gid != owner.GID {
+			t.Errorf("%q belongs to %d:%d", name, stat.Uid, stat.Gid)
+		}
+	}
+}
+
+func TestABusIsCalledAfterWhatItIsFor(t *testing.T) {
+	for kind, want := range map[string]string{"session": "user", "system": "system"} {
+		file := filepath.Join(t.TempDir(), "bus.conf")
+		if err := os.WriteFile(file, []byte("<busconfig><type>"+kind+"</type><listen>unix:tmpdir=/tmp</listen></busconfig>"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		conf, err := daemon.Load(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, dir := startDomain(t, daemon.Config{File: conf})
+		if _, err := os.Lstat(filepath.Join(dir, ownNode(want), "bus")); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+func TestTheDefaultDomainIsThatOfTheUser(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+	want := "/run/user/1000/kdbus"
+	if os.Getuid() == 0 {
+		want = "/run/kdbus"
+	}
+	if got := daemon.DefaultDomain(); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

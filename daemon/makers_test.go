@@ -376,3 +376,25 @@ func TestABusInNoDomainHasAPlaceForEndpoints(t *testing.T) {
 	d.Shutdown()
 	sameTree(t, parent, map[string]string{})
 }
+
+func TestReloadedLimitsHoldAtEndpointsToo(t *testing.T) {
+	limit := func(n int) string { return fmt.Sprintf(`<limit name="max_names_per_connection">%d</limit>`, n) }
+	b := startConfigured(t, limit(10), own("*"))
+	path, _ := b.Addresses()[0].Get("path")
+	door := makeNode(t, rawClient(t, path), &abi.EndpointMake{Name: ownNode("door"), Policies: []abi.Policy{
+		{Name: "com.example", Subtree: true, Access: everybody(abi.PolicyOwn)},
+	}})
+	c := worlds[1].dial(t, "unix:path="+door)
+	request := func(name string) error {
+		_, err := c.RequestName(b.ctx, name, 0)
+		return err
+	}
+	if err := request("com.example.One"); err != nil {
+		t.Fatal(err)
+	}
+	b.write(limit(2), own("*")) // and the unique name is one
+	b.reload()
+	if err := request("com.example.Two"); err == nil {
+		t.Error("after the limit was lowered, there is another name")
+	}
+}
