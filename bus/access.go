@@ -158,9 +158,10 @@ func (p *protection) Own(c *Conn, name string) error {
 	return p.Policy.Own(c, name)
 }
 
-// Send implements Policy.
+// Send implements Policy. On a strict bus signals to one connection are as in the module: it is who gets them that
+// has to be on speaking terms with the sender, see hears, so that services can tell something to nameless clients.
 func (p *protection) Send(src, dst *Conn, m *Message, requested bool) error {
-	if src != nil && dst != nil && !requested && !p.talks(src, dst) {
+	if src != nil && dst != nil && !requested && !(p.strict && m.Flags&Signal != 0) && !p.talks(src, dst) {
 		return errorf(ErrDenied, "the policy of the names of connection %s does not let user %d talk to it", dst.UniqueName(), src.uid)
 	}
 	return p.Policy.Send(src, dst, m, requested)

@@ -84,6 +84,30 @@ func TestNamelessOnStrictBuses(t *testing.T) {
 	nameless.expect("2: x")
 }
 
+// A service tells a client something that has no name and that it could not call, but the client could call the service.
+func TestSignalsToOneOnStrictBuses(t *testing.T) {
+	b := newStrictBus(t, nil)
+	b.connect(holding(permit(example, user(7, bus.AccessOwn), user(8, bus.AccessTalk), world(bus.AccessSee))))
+	b.connect(holding(permit("com.example.Secret")))
+	service, client, stranger := b.connect(ofUser(7)), b.connect(ofUser(8), native), b.connect(ofUser(9), native)
+	service.mustAcquire(example, 0)
+	b.connect(ofUser(0)).mustAcquire("com.example.Secret", 0)
+	for _, c := range []*peer{client, stranger} {
+		if err := c.AddMatch(bus.Match{}, false); err != nil {
+			t.Fatal(err)
+		}
+		expectError(t, service.post(to(c.ID(), "x")), bus.ErrDenied)
+		expectError(t, service.post(signal(c.ID(), "x")), 0)
+	}
+	client.expect("3: x")
+	stranger.expect()
+	expectError(t, stranger.post(signal(client.ID(), "x")), 0)
+	client.expect()
+	secret := signal(bus.ToName, "x")
+	secret.DstName = "com.example.Secret"
+	expectError(t, stranger.post(secret), bus.ErrNoSuchName)
+}
+
 // The policy of the bus adds to kdbus's rules, with and without Strict: what the one denies the other cannot permit.
 func TestPolicyOfTheBusAndEntries(t *testing.T) {
 	const talk, own = bus.AccessTalk, bus.AccessOwn
