@@ -13,9 +13,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kdbus-go/kdbus/internal/sandbox"
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == sandboxChild {
+		os.Exit(sandbox.Main(os.Args[2:]))
+	}
 	if isDBusDaemon(os.Args[0]) {
 		os.Exit(executeDBusDaemon(os.Args[1:], os.Stdout, os.Stderr))
 	}
@@ -64,8 +69,8 @@ func execute(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "%s: %s\n", ran.CommandPath(), strings.TrimSuffix(line, "\n"))
 		}
 	}
-	if exit.code != exitUsage {
-		return exit.code
+	if exit.code != exitUsage || exit.err == nil {
+		return exit.code // which may be that of a command that was run
 	}
 	fmt.Fprintf(stderr, "Try '%s --help'.\n", ran.CommandPath())
 	if isVerb(ran) {
@@ -115,7 +120,7 @@ They talk to the bus of the machine unless --user or --address names another one
 	cobra.AddTemplateFunc("exitCodes", exitCodes)
 	root.SetHelpTemplate(helpTemplate)
 	root.AddGroup(&cobra.Group{ID: "bus", Title: "Run a bus:"}, &cobra.Group{ID: "verbs", Title: "Look at a bus, and talk to who is there:"})
-	for _, cmd := range []*cobra.Command{newDaemonCommand(), newRunCommand(), newDemoCommand(), newBenchCommand()} {
+	for _, cmd := range []*cobra.Command{newDaemonCommand(), newRunCommand(), newSandboxCommand(), newBusCommand(), newEndpointCommand(), newDemoCommand(), newBenchCommand()} {
 		cmd.GroupID = "bus"
 		root.AddCommand(cmd)
 	}

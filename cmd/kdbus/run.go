@@ -113,11 +113,17 @@ func runWithBus(configFile string, argv []string, log *slog.Logger) error {
 		return &exitError{exitRunFailure, err}
 	}
 	defer d.Shutdown()
+	return runCommand(argv, d.Address(), signals)
+}
 
+// runCommand runs the command argv with the session bus at address, and passes signals on to it. The error
+// it returns has the exit code; it is nil for 0.
+func runCommand(argv []string, address string, signals <-chan os.Signal) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = sessionEnvironment(os.Environ(), d.Address())
-	if err := cmd.Start(); err != nil {
+	cmd.Env = sessionEnvironment(os.Environ(), address)
+	err := cmd.Start()
+	if err != nil {
 		return startError(argv[0], err)
 	}
 	ended := make(chan struct{})
