@@ -192,6 +192,58 @@ func TestActivatorsAndPolicyHolders(t *testing.T) {
 			t.Errorf("%d of %d messages were read", read, sent)
 		}
 	})
+	prove(t, "what waits at an activator is limited like every other queue", func(t *testing.T, w *world) {
+		w.join(root, activator(name), pool(1<<20))
+		a := w.join(root)
+		sent := uint64(0)
+		for ; ; sent++ {
+			o := toName(name, sent+1)
+			o.Body = make([]byte, 20_000)
+			if _, err := a.Send(o); err != nil {
+				a.isRefused("SEND", err, syscall.ENOBUFS)
+				break
+			}
+		}
+		b := w.join(root)
+		b.owns(name)
+		for n := range sent {
+			b.gets(n + 1)
+		}
+		a.sends(toName(name, 1000))
+		b.gets(1000)
+	})
+	prove(t, "what the implementer has no space for is lost, which it is told by its count of dropped messages", func(t *testing.T, w *world) {
+		w.join(root, activator(name))
+		a := w.join(root)
+		const sent = 60
+		for n := range uint64(sent) {
+			o := toName(name, n+1)
+			o.Body = make([]byte, 20_000)
+			a.sends(o)
+		}
+		b := w.join(root, pool(1<<20))
+		b.owns(name)
+		got, dropped := uint64(0), uint64(0)
+		for got+dropped < sent {
+			m := b.receives()
+			dropped += m.Dropped
+			if m.SrcID == a.ID {
+				got++
+			}
+		}
+		if got == 0 || dropped == 0 {
+			t.Errorf("%d arrive and %d are dropped", got, dropped)
+		}
+	})
+	prove(t, "callers whose call waits at an activator that leaves are told by REPLY_DEAD", func(t *testing.T, w *world) {
+		act, a := w.join(root, activator(name)), w.join(root)
+		a.sends(expecting(toName(name, 7), nativetest.Patience))
+		act.Close()
+		if m := a.told(abi.ItemReplyDead); m.CookieReply != 7 {
+			t.Errorf("%+v", m.Message)
+		}
+		a.sendRefused(syscall.ESRCH, toName(name, 8))
+	})
 	prove(t, "the activator has the name again when the implementer leaves", func(t *testing.T, w *world) {
 		act, a := w.join(root, activator("org.example.A")), w.join(root)
 		b := w.join(root)
@@ -283,6 +335,23 @@ func TestMonitors(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		if got := m.list(abi.ListUnique); len(got) != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+	prove(t, "a monitor without ACCEPT_FD is not shown what has descriptors", func(t *testing.T, w *world) {
+		m := w.join(root, func(h *abi.Hello) { h.Flags = abi.HelloMonitor })
+		all := w.join(root, monitor)
+		a, b := w.join(root), w.join(root)
+		for _, c := range []*client{m, all} {
+			c.told(abi.ItemIDAdd)
+			c.told(abi.ItemIDAdd)
+		}
+		o := b.message(1)
+		o.FDs, o.Passed = []int32{0}, []int{pipe(t)}
+		a.sends(o)
+		a.sends(b.message(2))
+		m.gets(2)
+		if got := all.gets(1); len(got.Passed) != 1 {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -387,6 +387,17 @@ func TestPolicyOfEndpoints(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
+	prove(t, "a signal to one connection needs TALK like every message, from inside", func(t *testing.T, w *world) {
+		_, path := w.door(lets(name, anybody(abi.PolicyTalk)))
+		a, b, c := w.join(root), w.join(root), w.joinBy(path, root)
+		a.owns(name)
+		a.matches()
+		b.matches()
+		c.sends(a.signal(1))
+		a.gets(1)
+		c.sendRefused(syscall.ENXIO, b.signal(2))
+		b.getsNothing()
+	})
 	prove(t, "who is inside may broadcast, to whom the bus permits", func(t *testing.T, w *world) {
 		_, path := w.door()
 		a, c := w.join(root), w.joinBy(path, root)

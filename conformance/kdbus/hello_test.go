@@ -71,6 +71,18 @@ func TestHello(t *testing.T) {
 		c.helloRefused(syscall.ECONNREFUSED, func(h *abi.Hello) { h.AttachFlagsSend = abi.AttachPIDs })
 		c.hello(func(h *abi.Hello) { h.AttachFlagsSend = abi.AttachPIDs | abi.AttachCreds })
 	})
+	prove(t, "faked credentials change what is told, and not what is permitted", func(t *testing.T, w *world) {
+		w.join(root, holder(name, user(alice, abi.PolicyOwn), user(bob, abi.PolicySee)))
+		proxy := w.join(root, func(h *abi.Hello) { h.Creds = &abi.Creds{UID: bob, EUID: bob, SUID: bob, FSUID: bob} })
+		b := w.join(bob)
+		b.sendRefused(syscall.EPERM, proxy.message(1)) // they are not of one user
+		a := w.join(alice)
+		a.owns(name)
+		proxy.sends(a.message(2)) // root may
+		a.gets(2)
+		a.sends(proxy.signal(3))
+		proxy.getsNothing()
+	})
 	prove(t, "HELLO that negotiates tells the valid flags and does nothing", func(t *testing.T, w *world) {
 		c := w.dial(root)
 		probe := abi.Negotiation{Probe: true, Items: []abi.ItemType{abi.ItemCreds, abi.ItemFDs}}

@@ -276,6 +276,18 @@ func TestPolicyOfConnections(t *testing.T) {
 		a.sends(c.signal(1))
 		c.getsNothing()
 	})
+	prove(t, "a signal to one connection does not need TALK to it", func(t *testing.T, w *world) {
+		w.join(root, holder(name, user(alice, abi.PolicyOwn), user(bob, abi.PolicyTalk)))
+		a, b, c := w.join(alice), w.join(bob), w.join(mallory)
+		a.owns(name)
+		b.matches()
+		c.matches()
+		a.sendRefused(syscall.EPERM, b.message(1))
+		a.sends(b.signal(2))
+		a.sends(c.signal(3))
+		b.gets(2)
+		c.getsNothing()
+	})
 	prove(t, "anybody may broadcast", func(t *testing.T, w *world) {
 		a, b := w.join(alice), w.join(root)
 		b.matches()
