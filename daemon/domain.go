@@ -177,7 +177,9 @@ func (m *domain) close() error {
 		failed = append(failed, m.control.close()) // last: until then no other daemon takes the directory over
 	}
 	if m.made {
-		if err := os.Remove(m.path); err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) {
+		// It stays if there is something of others in it, or if it is root's to remove, whom the daemon was when it made it.
+		err := os.Remove(m.path)
+		if err != nil && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			failed = append(failed, err)
 		}
 	}
