@@ -3,6 +3,7 @@ package activation
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -41,6 +42,8 @@ type Config struct {
 type Settings struct {
 	// Directories are where .service files are, in order of precedence.
 	Directories []busconfig.ServiceDirectory
+	// BusNames are the directories of .busname files, in order of precedence: see [busconfig.LoadBusNames].
+	BusNames []string
 	// Helper is the command line of the setuid program that starts services on a system bus; "" for none.
 	Helper string
 	// BusType is "session", "system", or what else the configuration calls the bus; may be "".
@@ -81,10 +84,11 @@ type Activation struct {
 	log       *slog.Logger
 	protected bool // from being killed when memory is short
 
-	updating sync.Mutex          // held while services are exchanged; taken before mu
-	seen     []glance            // of the directories when they were read; guarded by updating
-	warnings []busconfig.Warning // that were logged; guarded by updating
-	changed  bool                // the names have changed since Update was called last; guarded by updating
+	updating sync.Mutex           // held while services are exchanged; taken before mu
+	seen     []glance             // of the directories when they were read; guarded by updating
+	warnings []busconfig.Warning  // that were logged; guarded by updating
+	changed  bool                 // the names have changed since Update was called last; guarded by updating
+	holders  map[string]*bus.Conn // of policies, by name; guarded by updating
 
 	mu          sync.Mutex
 	settings    Settings
@@ -109,11 +113,12 @@ func New(config Config) (*Activation, error) {
 		protected:   oomProtected(),
 		environment: inherited(config.Environment),
 		services:    make(map[string]*service),
+		holders:     make(map[string]*bus.Conn),
 		waiting:     make(map[uint32]load),
 	}
 	a.launcher.activation = a
 	if config.Systemd {
-		if err := a.add(systemdName, nil); err != nil {
+		if err := a.add(systemdName, nil, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -136,48 +141,60 @@ func (a *Activation) Update(settings Settings) (changed bool) {
 	return changed
 }
 
-// reload reads the .service files. a.updating is held.
+// reload reads the .service files, and the .busname files. a.updating is held.
 func (a *Activation) reload() {
 	a.mu.Lock()
 	settings := a.settings
 	a.mu.Unlock()
-	a.seen = look(settings.Directories)
+	a.seen = look(settings.watched())
 	loaded := busconfig.LoadServices(settings.Directories, settings.Helper != "")
-	for _, w := range loaded.Warnings {
-		if !slices.Contains(a.warnings, w) {
-			a.log.Warn("a service file is not as it should be", "problem", w.String())
-		}
-	}
-	a.warnings = loaded.Warnings
+	names, warnings := a.readBusNames(&settings)
+	a.warn(slices.Concat(loaded.Warnings, warnings))
+	files := names.services(loaded)
 	for _, s := range a.all() {
-		file := loaded.Lookup(s.name)
+		file := files[s.name]
 		if s.define(file) {
 			a.changed = true
 		}
-		if file == nil {
-			s.retire()
+		if file == nil || names.acceptsFDs(s.name) != (s.conn.Flags()&bus.FlagAcceptFDs != 0) {
+			s.retire() // to come back otherwise
+		} else if err := s.conn.UpdatePolicies(names.policies(s.name)); err != nil {
+			a.log.Warn("the policy of a name cannot be put in force", "name", s.name, "file", file.File, "error", err)
 		}
 	}
-	for file := range loaded.All() {
-		if a.service(file.Name) != nil {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if a.service(name) != nil {
 			continue
 		}
-		if err := a.add(file.Name, file); err != nil {
-			a.log.Warn("a service cannot be started by the bus", "service", file.Name, "file", file.File, "error", err)
+		if err := a.add(name, files[name], names); err != nil {
+			a.log.Warn("a service cannot be started by the bus", "service", name, "file", files[name].File, "error", err)
 			continue
 		}
 		a.changed = true
 	}
+	a.protect(names)
 }
 
-// add makes a service known to the bus.
-func (a *Activation) add(name string, file *busconfig.Service) error {
+// warn logs what is wrong with files, unless it has been said before. a.updating is held.
+func (a *Activation) warn(warnings []busconfig.Warning) {
+	for _, w := range warnings {
+		if !slices.Contains(a.warnings, w) {
+			a.log.Warn("a service file is not as it should be", "problem", w.String())
+		}
+	}
+	a.warnings = warnings
+}
+
+// add makes a service known to the bus, with what .busname files say of its name.
+func (a *Activation) add(name string, file *busconfig.Service, names busNames) error {
 	s := &service{activation: a, name: name, file: file}
 	conn, err := a.config.Endpoint.Connect(bus.ConnConfig{
 		UID:           uint32(os.Geteuid()),
-		Flags:         bus.FlagActivator | bus.FlagAcceptFDs,
+		Flags:         bus.FlagActivator,
+		AcceptFDs:     names.acceptsFDs(name),
 		ActivatorName: name,
 		Service:       s,
+		Policies:      names.policies(name),
 		Receiver:      s,
 		Description:   "service",
 		Limits:        &bus.Limits{Quota: bus.Quota{Bytes: maxHeld, FDs: maxHeldFDs}},
@@ -264,6 +281,10 @@ func (a *Activation) Close() {
 		s.giveUp(failure(spawnFailed, "NoReply", "The message bus ends"))
 		a.forget(s)
 		s.conn.Close()
+	}
+	for name, holder := range a.holders {
+		holder.Close()
+		delete(a.holders, name)
 	}
 	a.launcher.close()
 }

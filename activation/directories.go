@@ -6,8 +6,6 @@ import (
 	"slices"
 	"syscall"
 	"time"
-
-	"github.com/kdbus-go/kdbus/busconfig"
 )
 
 // Service files that have changed since they were read, for callers who know of them before the bus does.
@@ -21,7 +19,7 @@ func (a *Activation) Appeared(name string) bool {
 		return true
 	}
 	a.mu.Lock()
-	directories, closed := a.settings.Directories, a.closed
+	directories, closed := a.settings.watched(), a.closed
 	a.mu.Unlock()
 	if closed || !changedSince(a.seen, directories) {
 		return false
@@ -38,12 +36,21 @@ type glance struct {
 	at       time.Time
 }
 
+// watched returns the directories of .service files and of .busname files.
+func (s *Settings) watched() []string {
+	paths := make([]string, 0, len(s.Directories)+len(s.BusNames))
+	for _, d := range s.Directories {
+		paths = append(paths, d.Path)
+	}
+	return append(paths, s.BusNames...)
+}
+
 // look takes a glance at directories.
-func look(directories []busconfig.ServiceDirectory) []glance {
+func look(directories []string) []glance {
 	seen := make([]glance, len(directories))
-	for i, d := range directories {
-		seen[i] = glance{path: d.Path, at: time.Now()}
-		if info, err := os.Stat(d.Path); err == nil {
+	for i, path := range directories {
+		seen[i] = glance{path: path, at: time.Now()}
+		if info, err := os.Stat(path); err == nil {
 			seen[i].modified = info.ModTime()
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 				seen[i].identity = fmt.Sprint(stat.Dev, stat.Ino)
@@ -57,7 +64,7 @@ func look(directories []busconfig.ServiceDirectory) []glance {
 const clockGrain = 100 * time.Millisecond
 
 // changedSince reports whether directories may have changed since they were seen.
-func changedSince(seen []glance, directories []busconfig.ServiceDirectory) bool {
+func changedSince(seen []glance, directories []string) bool {
 	now := look(directories)
 	return !slices.EqualFunc(seen, now, func(then, now glance) bool {
 		return then.path == now.path && then.identity == now.identity && then.modified.Equal(now.modified) &&

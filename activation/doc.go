@@ -1,5 +1,6 @@
 // Package activation starts services when somebody calls them: the programs that the .service files of
-// package busconfig describe, as the D-Bus specification has it under "Message Bus Starting Services".
+// package busconfig describe, as the D-Bus specification has it under "Message Bus Starting Services", and the units
+// of .busname files, with the policies of names that these have.
 //
 // How the pieces fit:
 //
@@ -7,6 +8,7 @@
 //     name as long as nobody owns it, in order, and then hands it over. A service (service.go) is the
 //     other end of that: it is woken when something waits, starts a program, and is told when
 //     somebody has taken the name. [Activation.Update] exchanges the services while the bus runs.
+//   - What .busname files say becomes services, and policies that their activators hold (busname.go).
 //   - How a program is started depends on the bus (start.go): by executing it with the environment of the
 //     bus (process.go, environment.go); on a system bus by executing a setuid helper with the name,
 //     whose exit code says what went wrong (helper.go); by asking systemd for a unit (systemd.go): that

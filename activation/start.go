@@ -58,6 +58,10 @@ func (st *start) refresh() *busconfig.Service {
 // execute starts the program of the service, or the helper that does.
 func (st *start) execute(file *busconfig.Service) error {
 	s, a := st.service, st.service.activation
+	if file.Exec == "" { // it has a .busname file only
+		return failure(spawnFailed, "Spawn.ServiceNotValid", "The name %s is activated by the unit %s of %s, which takes systemd, "+
+			"by which this bus does not start services (--systemd-activation)", s.name, file.SystemdService, file.File)
+	}
 	a.mu.Lock()
 	helper := a.settings.Helper
 	a.mu.Unlock()

@@ -43,6 +43,7 @@ func (d *Daemon) starter() dbus1.Activation {
 func startSettings(conf *busconfig.Config) activation.Settings {
 	s := activation.Settings{
 		Directories: conf.ServiceDirectories,
+		BusNames:    busconfig.BusNameDirectories(conf.Type, os.LookupEnv),
 		Helper:      conf.ServiceHelper,
 		BusType:     conf.Type,
 		Timeout:     max(conf.Limits.ServiceStartTimeout, time.Nanosecond), // 0 is none at all
