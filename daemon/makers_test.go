@@ -398,3 +398,86 @@ func TestReloadedLimitsHoldAtEndpointsToo(t *testing.T) {
 		t.Error("after the limit was lowered, there is another name")
 	}
 }
+
+// footprint is what a process has open.
+func footprint(t *testing.T) (goroutines, files int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runtime.NumGoroutine(), len(entries)
+}
+
+// makeAgain makes what somebody had made who has left, as soon as it is gone.
+func makeAgain(t *testing.T, socket string, cmd abi.Command) (maker *nativetest.Client, path string) {
+	t.Helper()
+	for {
+		c := rawClient(t, socket)
+		f, err := c.Do(cmd)
+		if errors.Is(err, syscall.EEXIST) {
+			c.Close()
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := abi.DecodePath(f.Body[24:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, path
+	}
+}
+
+// Makers come and go, with clients of what they have made. The daemon does not remember them.
+func TestMakersLeaveNothingBehind(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "domain")
+	d, err := daemon.Start(daemon.Config{Domain: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Shutdown)
+	visit := func() {
+		keeper, made := makeAgain(t, filepath.Join(dir, "control"), &abi.BusMake{Name: ownNode("mine"), Bloom: abi.DefaultBloom})
+		inner, innerDoor := makeAgain(t, filepath.Join(made, "bus"), &abi.EndpointMake{Name: ownNode("door")})
+		outer, outerDoor := makeAgain(t, filepath.Join(dir, standardBus(), "bus"), &abi.EndpointMake{Name: ownNode("door")})
+		var clients []*nativetest.Client
+		for _, door := range []string{innerDoor, outerDoor, filepath.Join(made, "bus")} {
+			client := rawClient(t, door)
+			if err := client.Hello(abi.Hello{}); err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, client)
+		}
+		keeper.Close()
+		outer.Close()
+		for _, client := range clients {
+			for err == nil {
+				_, err = client.ReadFrame() // until the bus hangs up
+			}
+			err = nil
+			client.Close()
+		}
+		for err == nil {
+			_, err = inner.ReadFrame()
+		}
+		err = nil
+		inner.Close()
+	}
+	visit()
+	goroutines, files := footprint(t)
+	for range 20 {
+		visit()
+	}
+	const slack = 8 // of what is just ending
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		nowGoroutines, nowFiles := footprint(t)
+		if nowGoroutines <= goroutines+slack && nowFiles <= files+slack {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines became %d, and %d files %d", goroutines, nowGoroutines, files, nowFiles)
+		}
+	}
+}
