@@ -110,15 +110,23 @@ func (c *Conn) accept(n *name, dst *Conn, m *Message) error {
 			c.drop(dst)
 			return err
 		}
-		if dst.confined != nil {
-			dst.metBy(src, m)
-		}
 	}
 	if len(m.FDs) > 0 && !dst.acceptFDs || m.unreadable(dst) {
 		c.drop(dst)
 		return errorf(ErrNoFDs, "connection %s cannot take the message", dst.UniqueName())
 	}
-	return c.push(dst, m, droppable)
+	return c.pushHeld(dst, m, droppable)
+}
+
+// pushHeld is push for what has waited for dst. Bus.mu is held for writing.
+func (c *Conn) pushHeld(dst *Conn, m *Message, how how) error {
+	src := c.bus.conns[m.Src]
+	met := dst.confined != nil && src != nil && dst.metBy(src, m)
+	err := c.push(dst, m, how)
+	if err != nil && met {
+		dst.parted(src)
+	}
+	return err
 }
 
 // callOf returns the call that m, which is queued at callee, is, if its caller waits for it.

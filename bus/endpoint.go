@@ -1,7 +1,10 @@
 package bus
 
 import (
+	"cmp"
+	"maps"
 	"math"
+	"slices"
 	"sync/atomic"
 )
 
@@ -17,6 +20,8 @@ type Endpoint struct {
 
 	early atomic.Uint32 // gate.needs, to be read without the lock
 
+	refused func(Refused) // as that of EndpointConfig
+
 	// Guarded by Bus.mu.
 	closed bool
 	gate   *gate              // nil on the default endpoint
@@ -31,6 +36,10 @@ type EndpointConfig struct {
 	UID uint32
 	// Policies are what it lets through. Nothing else passes. They are copied.
 	Policies []NamePolicy
+	// Refused, if it is set, is told of what the endpoint does not let through, except that it hides names from
+	// lists and notifications. It is called with the bus locked, from many goroutines at once: it must not
+	// block, and not call back. Messages may be told of more than once.
+	Refused func(Refused)
 }
 
 // defaultEndpoint is the name of each bus's default endpoint.
@@ -39,7 +48,7 @@ const defaultEndpoint = "bus"
 // NewEndpoint makes a custom endpoint. Errors: ErrExists if there is one of this name, ErrInvalid for policies
 // that cannot be meant so, ErrTooManyEndpoints, and ErrShutDown if the bus is closed.
 func (b *Bus) NewEndpoint(config EndpointConfig) (*Endpoint, error) {
-	e := &Endpoint{bus: b, custom: true, name: config.Name, uid: config.UID, conns: make(map[*Conn]struct{})}
+	e := &Endpoint{bus: b, custom: true, name: config.Name, uid: config.UID, refused: config.Refused, conns: make(map[*Conn]struct{})}
 	gate, err := newGate(config.Policies)
 	if err != nil {
 		return nil, err
@@ -101,6 +110,10 @@ func (e *Endpoint) SetPolicies(policies []NamePolicy) error {
 // install puts a gate in place. Bus.mu is held for writing.
 func (e *Endpoint) install(g *gate) {
 	e.gate = g
+	if g.refused = e.refused; g.refused != nil {
+		g.callNeeds |= PartView
+		g.hearNeeds |= PartView
+	}
 	e.early.Store(uint32(g.callNeeds))
 	e.bus.hearing = 0
 	for _, other := range e.bus.doors {
@@ -121,10 +134,7 @@ func (e *Endpoint) Close() {
 		return
 	}
 	e.closed = true
-	conns := make([]*Conn, 0, len(e.conns))
-	for c := range e.conns {
-		conns = append(conns, c)
-	}
+	conns := slices.SortedFunc(maps.Keys(e.conns), func(a, c *Conn) int { return cmp.Compare(a.id, c.id) })
 	delete(b.endpoints, e.name)
 	b.mu.Unlock()
 	disconnect(conns)

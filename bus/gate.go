@@ -21,6 +21,8 @@ type gate struct {
 	names, wildcards, subtrees map[string]*passage
 
 	callNeeds, hearNeeds Parts // what rules look at in calls, and in broadcasts
+
+	refused func(Refused) // as that of EndpointConfig
 }
 
 // passage is what a gate knows of a name.
@@ -132,6 +134,7 @@ func (g *gate) talks(c, dst *Conn, m *Message) bool {
 			return true
 		}
 	}
+	g.tellPeer(RefusedTalk, c, dst, m)
 	return false
 }
 
@@ -149,6 +152,7 @@ func (g *gate) hears(c, src *Conn, m *Message) bool {
 			return true
 		}
 	}
+	g.tellPeer(RefusedHear, c, src, m)
 	return false
 }
 

@@ -119,6 +119,7 @@ func (c *Conn) mayClaim(s string) error {
 // mayOwn asks the endpoint of c, and the policy. Bus.mu is held.
 func (c *Conn) mayOwn(s string) error {
 	if e := c.confined; e != nil && !e.gate.permits(c, s, AccessOwn) {
+		e.gate.tell(Refused{Kind: RefusedOwn, Conn: c, Name: s})
 		return errorf(ErrDenied, "the endpoint %s does not let user %d own the name %s", e.name, c.uid, s)
 	}
 	return c.bus.policy.Own(c, s)
@@ -342,6 +343,7 @@ func (c *Conn) Lookup(s string) *Conn {
 	defer b.mu.RUnlock()
 	n := b.names[s]
 	if n == nil || len(n.owners) == 0 || !c.seesName(s) {
+		c.missed(RefusedSee, s, nil)
 		return nil
 	}
 	return n.primary()

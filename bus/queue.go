@@ -207,7 +207,7 @@ func (c *Conn) Dequeue(dst []*Message) []*Message {
 // note makes a notification for c that is delivered at once. c.mu is held.
 func (c *Conn) note(n Notification) *Message {
 	m := c.notify(c.id, 0, n)
-	m.uid = busUID
+	m.uid, m.door = busUID, 0
 	m.account()
 	ledger := &c.queue.ledger
 	ledger.add(ledger.entry(busAccount), m)

@@ -142,7 +142,10 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 		}
 		if awaited == nil && !c.sees(dst, m) {
 			err = unknown(m)
+			c.unseen(dst, m)
 		}
+	} else {
+		c.missed(RefusedTalk, m.DstName, m)
 	}
 	wants := b.monitorWants | b.needs
 	if c.confined != nil {
@@ -188,9 +191,7 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 		}
 		return 0, denied
 	}
-	if dst.door != 0 {
-		dst.metBy(c, m)
-	}
+	met := dst.door != 0 && dst.metBy(c, m)
 	switch {
 	case m.ReplyCookie != 0 && awaited == nil && dst.wanted()&PartDBus1 != 0 && b.policy.Unrequested():
 		err = c.push(dst, m, reported)
@@ -203,7 +204,10 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 	default:
 		err = c.push(dst, m, reported)
 	}
-	if err == nil && on == eavesdropped {
+	switch {
+	case err != nil && met:
+		dst.parted(c)
+	case err == nil && on == eavesdropped:
 		c.spread(c, dst, m)
 	}
 	return 0, err

@@ -56,12 +56,14 @@ func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error
 	case !c.joined:
 		return c.gone()
 	case n != nil && !c.seesName(name):
+		c.missed(RefusedTalk, name, nil)
 		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
 	case n != nil && len(n.owners) > 0:
 		return errorf(ErrExists, "the name %s has an owner", name)
 	case n == nil || n.activator == nil || n.activator.service == nil:
 		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
 	case c.confined != nil && !c.confined.gate.permits(c, name, AccessTalk):
+		c.confined.gate.tell(Refused{Kind: RefusedTalk, Conn: c, Name: name})
 		return errorf(ErrDenied, "the endpoint %s does not let user %d start an owner of the name %s", c.confined.name, c.uid, name)
 	}
 	m := &Message{Src: c.id, DstName: name, Extra: &Extra{via: n, Form: &waiter{answer}}, uid: c.uid, door: c.door}
@@ -251,10 +253,7 @@ func (c *Conn) deliverHeld(n *name, from, to *Conn, m *Message) {
 		err = errorf(ErrMissingPayload, "the message has no form that connection %s, which speaks D-Bus 1, can read", to.UniqueName())
 	}
 	if err == nil {
-		if to.confined != nil && src != nil {
-			to.metBy(src, m)
-		}
-		err = c.push(to, m, reported)
+		err = c.pushHeld(to, m, reported)
 	}
 	if err != nil {
 		c.refuse(from, m, err)

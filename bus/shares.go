@@ -4,7 +4,7 @@ package bus
 
 // A QueueShare is what one user, or one custom endpoint, holds of a receive queue, by the messages that it sent.
 type QueueShare struct {
-	Account
+	Account                      Account
 	Messages, Bytes, FDs, Memfds int
 	MaxBytes                     int // what it may hold: with [Quota.Fair], as things are now
 }

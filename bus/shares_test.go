@@ -38,7 +38,7 @@ func TestSharesOfAQueueAreToldByUser(t *testing.T) {
 				}
 			}
 			shares := receiver.QueueShares()
-			slices.SortFunc(shares, func(a, b bus.QueueShare) int { return cmp.Compare(a.UID, b.UID) })
+			slices.SortFunc(shares, func(a, b bus.QueueShare) int { return cmp.Compare(a.Account.UID, b.Account.UID) })
 			if diff := gocmp.Diff(test.want, shares); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
@@ -67,7 +67,7 @@ func TestTheShareToldIsTheOneThatHolds(t *testing.T) {
 		}
 	}
 	for _, share := range receiver.QueueShares() {
-		if share.UID == 2 {
+		if share.Account.UID == 2 {
 			expectError(t, second.post(sized(t, receiver.ID(), share.MaxBytes-share.Bytes+1)), bus.ErrQueueFull)
 			if err := second.post(sized(t, receiver.ID(), share.MaxBytes-share.Bytes)); err != nil {
 				t.Errorf("a message that fills the share: %v", err)

@@ -84,11 +84,20 @@ func (c *Conn) meet(other *Conn) {
 }
 
 // metBy notes that c gets m from other, if it would not know who that is. Answers come from those whom it has called, signals
-// from those to whom it may talk.
-func (c *Conn) metBy(other *Conn, m *Message) {
-	if m.ReplyCookie == 0 && m.Flags&Signal == 0 && !c.seesConn(other) {
-		c.meet(other)
+// from those to whom it may talk. It reports whether it has noted something: [Conn.parted] undoes that.
+func (c *Conn) metBy(other *Conn, m *Message) bool {
+	if m.ReplyCookie != 0 || m.Flags&Signal != 0 || c.seesConn(other) {
+		return false
 	}
+	c.meet(other)
+	return true
+}
+
+// parted undoes metBy: c does not get the message after all.
+func (c *Conn) parted(other *Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.met, other.id)
 }
 
 func (c *Conn) hasMet(other *Conn) bool {

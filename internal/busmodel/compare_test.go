@@ -28,12 +28,14 @@ func (w *world) look(p *peer, flags bus.ListFlags, id bus.ID, s string) {
 	var owners []bus.ID
 	if n := m.names[s]; n != nil && m.sees(p.model, s) {
 		for _, x := range n.wishes {
-			owners = append(owners, x.conn.id)
+			if m.seesConn(p.model, x.conn) {
+				owners = append(owners, x.conn.id)
+			}
 		}
 	}
 	w.same(p.ListOwners(s), owners)
 	w.same(owner, append(owners, 0)[0])
-	w.same(p.LookupID(id) != nil, m.conn(id) != nil)
+	w.same(p.LookupID(id) != nil, m.conn(id) != nil && m.seesConn(p.model, m.conn(id)))
 	if s != "" {
 		w.same(p.Sees(s), m.sees(p.model, s))
 	}
@@ -49,7 +51,7 @@ func (w *world) look(p *peer, flags bus.ListFlags, id bus.ID, s string) {
 	slices.Sort(wantNames)
 	var wantIDs []bus.ID
 	for _, c := range m.conns {
-		if c.present() {
+		if c.present() && m.seesConn(p.model, c) {
 			wantIDs = append(wantIDs, c.id)
 		}
 	}
@@ -82,7 +84,7 @@ func (w *world) compare() {
 		equal(w, c, "calls", p.PendingCalls(), len(c.calls))
 		equal(w, c, "claims", p.ClaimCount(), len(c.claims))
 		equal(w, c, "is a monitor", p.IsMonitor(), c.monitor)
-		equal(w, c, "connections of the user", w.bus.Domain().UserConns(c.uid), w.model.connsOf(c.uid))
+		equal(w, c, "connections of the user", w.bus.Domain().UserConns(c.uid), w.model.connsOf(payer{uid: c.uid}))
 		equal(w, c, "info", p.Info(meta.AllKinds).Has, w.model.info(c))
 		if got := p.Names(); !slices.Equal(got, c.owned) {
 			w.t.Fatalf("connection %d has the names %v, want %v", c.id, got, c.owned)
@@ -104,6 +106,6 @@ func shares(all []bus.QueueShare) []bus.QueueShare {
 	for i := range all {
 		all[i].MaxBytes = 0
 	}
-	slices.SortFunc(all, func(a, b bus.QueueShare) int { return cmp.Compare(a.UID, b.UID) })
+	slices.SortFunc(all, func(a, b bus.QueueShare) int { return cmp.Compare(fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b)) })
 	return all
 }

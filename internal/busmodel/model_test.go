@@ -13,6 +13,7 @@ type model struct {
 	conns  []*conn // all there ever were, by id
 	names  map[string]*name
 	rules  *rules // the policy of the bus
+	strict bool   // whether the bus has kdbus's implicit rules
 	stamps uint64 // messages so far
 	owed   uint64 // calls so far that somebody had to answer
 	now    uint64 // nanoseconds since the start
@@ -46,6 +47,7 @@ type spec struct {
 	description string
 	fake        *meta.Kinds // impersonation: what it gives of itself; nil if it does not
 	slow        bool        // it reads only when told to
+	by          *endpoint   // the custom endpoint by which it comes; nil is the default one
 }
 
 const special = bus.FlagActivator | bus.FlagPolicyHolder
@@ -60,7 +62,8 @@ type conn struct {
 	claims  []string // names owned or waited for, first asked first
 	owned   []string // names of which it is the owner, first had first
 	matches []bus.Match
-	calls   []*call // that it waits for
+	calls   []*call        // that it waits for
+	met     map[*conn]bool // others that it knows, if it came by a custom endpoint
 
 	queue, held, taken []*message // to be read, held for the owner of a name, read but not given back
 	woken, news, noted bool
@@ -112,23 +115,31 @@ func (m *model) connect(s spec) (*conn, syscall.Errno) {
 	if kind&(kind-1) != 0 || (kind == bus.FlagActivator) != (s.activates != "") {
 		return nil, syscall.EINVAL
 	}
+	if s.by != nil {
+		if errno := s.by.mayCome(s); errno != 0 {
+			return nil, errno
+		}
+	}
 	if len(s.entries) > 0 && (kind&special == 0 || !sensible(s.entries)) {
 		return nil, syscall.EINVAL
 	}
 	if required&^s.send != 0 {
 		return nil, syscall.ECONNREFUSED
 	}
-	if m.connsOf(s.uid) >= maxUserConns {
+	switch {
+	case s.by != nil && s.by.closed:
+		return nil, syscall.ESHUTDOWN
+	case m.connsOf((&conn{spec: s}).payer()) >= maxUserConns:
 		return nil, syscall.EUSERS
 	}
-	c := &conn{spec: s, model: m, id: bus.ID(len(m.conns) + 1)}
+	c := &conn{spec: s, model: m, id: bus.ID(len(m.conns) + 1), met: make(map[*conn]bool)}
 	m.conns = append(m.conns, c)
 	return c, 0
 }
 
-func (m *model) connsOf(uid uint32) (n int) {
+func (m *model) connsOf(p payer) (n int) {
 	for _, c := range m.conns {
-		if c.uid == uid && !c.closed {
+		if c.payer() == p && !c.closed {
 			n++
 		}
 	}
@@ -163,11 +174,14 @@ func (m *model) hello(c *conn) syscall.Errno {
 // becomeMonitor: kdbus.connection(7), "Monitor connections": invisible, without names and matches. Who was
 // on the bus before leaves it.
 func (m *model) becomeMonitor(c *conn) syscall.Errno {
-	if c.closed {
+	switch {
+	case c.closed:
 		return syscall.ENOTCONN
+	case c.by != nil:
+		return syscall.EOPNOTSUPP
 	}
 	if !c.monitor {
-		m.leave(c)
+		m.leave(c, c)
 		c.monitor = true
 	}
 	return 0
@@ -175,41 +189,47 @@ func (m *model) becomeMonitor(c *conn) syscall.Errno {
 
 // close: kdbus.connection(7), "Terminating a connection"; kdbus.name(7), "Releasing a name": names are given
 // back. kdbus.message(7), "Notifications": ID_REMOVE, and REPLY_DEAD for those who wait for an answer.
-func (m *model) close(c *conn) {
+func (m *model) close(c *conn) { m.closeBy(c, c) }
+
+// closeBy is close; by causes it.
+func (m *model) closeBy(by, c *conn) {
 	if c.closed {
 		return
 	}
 	c.closed = true
-	m.leave(c)
+	m.leave(by, c)
 	c.queue, c.held = nil, nil
 }
 
-func (m *model) leave(c *conn) {
+func (m *model) leave(by, c *conn) {
 	c.matches = nil
 	if n := m.names[c.activates]; n != nil && n.activator == c {
 		c.claims = nil
 		if n.primary() == c {
-			m.handOver(c, n, func() { n.activator = nil })
+			m.handOver(by, n, func() { n.activator = nil })
 		} else {
 			n.activator = nil
 		}
 	}
 	for len(c.claims) > 0 {
-		m.giveUp(c, m.names[c.claims[len(c.claims)-1]], c)
+		m.giveUp(by, m.names[c.claims[len(c.claims)-1]], c)
 	}
 	if c.joined {
 		if c.tellOwn {
-			m.tell(c, c, 0, note{kind: bus.NameLost, name: c.uniqueName(), old: c.id})
+			m.tell(by, c, 0, note{kind: bus.NameLost, name: c.uniqueName(), old: c.id})
 		}
-		m.announce(c, note{kind: bus.IDRemoved, old: c.id, oldFlags: uint64(c.flags)})
+		m.announce(by, note{kind: bus.IDRemoved, old: c.id, oldFlags: uint64(c.flags)})
 		c.joined = false
+		for _, other := range m.conns {
+			delete(other.met, c)
+		}
 	}
 	c.entries = nil
 	c.calls = nil
 	waiting := m.callsTo(c)
 	for _, w := range slices.Backward(waiting) { // the newest first
 		w.end()
-		m.tell(c, w.caller, w.cookie, note{kind: bus.ReplyDead, old: c.id})
+		m.tell(by, w.caller, w.cookie, note{kind: bus.ReplyDead, old: c.id})
 	}
 }
 
@@ -242,12 +262,12 @@ func (m *model) list(by *conn, flags bus.ListFlags) (entries []bus.ListEntry) {
 			} else if has&bus.QueuedFor != 0 {
 				kind = bus.ListQueued
 			}
-			if kind&flags != 0 && m.sees(by, s) {
+			if kind&flags != 0 && m.sees(by, s) && m.seesConn(by, c) {
 				entries = append(entries, bus.ListEntry{ID: c.id, ConnFlags: c.flags, Name: s, NameFlags: has})
 				listed = true
 			}
 		}
-		if !listed && flags&bus.ListUnique != 0 {
+		if !listed && flags&bus.ListUnique != 0 && m.seesConn(by, c) {
 			entries = append(entries, bus.ListEntry{ID: c.id, ConnFlags: c.flags})
 		}
 	}
@@ -266,7 +286,7 @@ func (m *model) inspect(by *conn, id bus.ID, s string) (*conn, syscall.Errno) {
 	if id == 0 {
 		return nil, syscall.EINVAL
 	}
-	if c := m.conn(id); c != nil {
+	if c := m.conn(id); c != nil && m.seesConn(by, c) {
 		return c, 0
 	}
 	return nil, syscall.ENXIO

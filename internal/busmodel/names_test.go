@@ -207,6 +207,7 @@ func (m *model) handOver(by *conn, n *name, change func()) {
 	old := n.primary()
 	event := note{kind: bus.NameChanged, name: n.name, old: old.id, oldFlags: uint64(n.flags(old))}
 	fromActivator := old == n.activator
+	m.losing(old, n.name)
 	old.owned = without(old.owned, n.name)
 	if old.tellOwn {
 		m.tell(by, old, 0, note{kind: bus.NameLost, name: n.name, old: old.id})
@@ -276,12 +277,19 @@ func (m *model) move(by *conn, x *message, from, to *conn) {
 		w = caller.callTo(x.cookie, from)
 	}
 	taken := false
-	if src := m.conn(x.src); src != nil && to.ordinary() && !m.maySend(src, to, false) {
+	src := m.conn(x.src)
+	if src != nil && to.ordinary() && !m.busLets(src, to, x) {
 		to.lose(by) // kdbus.policy(7): only now is it known to whose connection TALK is needed
 	} else if x.fds > 0 && !to.acceptsFDs() || !x.readable(to) {
 		to.lose(by)
 	} else {
-		taken = m.push(by, to, x, droppable) == 0
+		unmeet := func() {}
+		if src != nil {
+			unmeet = m.meet(to, src, x)
+		}
+		if taken = m.push(by, to, x, droppable) == 0; !taken {
+			unmeet()
+		}
 	}
 	if w == nil {
 		return

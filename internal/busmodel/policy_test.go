@@ -12,7 +12,9 @@ import (
 // Entries of policy holders and activators: kdbus.policy(7). A name without entries is open, as bus/access.go
 // has it; what entries do not permit is denied.
 
-func (c *conn) privileged() bool { return !c.anonymous && (c.uid == 0 || c.uid == busOwner) }
+func (c *conn) privileged() bool {
+	return c.by == nil && !c.anonymous && (c.uid == 0 || c.uid == busOwner)
+}
 
 // sensible: kdbus.policy(7), "Description", the layout of items.
 func sensible(entries []bus.NamePolicy) bool {
@@ -72,12 +74,17 @@ func (m *model) entriesFor(s string) (access []bus.Access, found bool) {
 	return nil, false
 }
 
-// may: kdbus.policy(7), "Description": user, group and world; OWN includes TALK, which includes SEE.
+// may: kdbus.policy(7), "Description": user, group and world; OWN includes TALK, which includes SEE. Without entries, a strict
+// bus has the rules of the module: all names are seen, and nothing else is permitted.
 func (m *model) may(c *conn, level bus.AccessLevel, s string) bool {
 	access, found := m.entriesFor(s)
 	if !found {
-		return true
+		return !m.strict || level == bus.AccessSee
 	}
+	return permits(access, c, level)
+}
+
+func permits(access []bus.Access, c *conn, level bus.AccessLevel) bool {
 	return slices.ContainsFunc(access, func(a bus.Access) bool {
 		covered := a.Kind == bus.AccessWorld ||
 			a.Kind == bus.AccessUser && a.ID == c.uid && !c.anonymous ||
@@ -88,6 +95,9 @@ func (m *model) may(c *conn, level bus.AccessLevel, s string) bool {
 
 // mayOwn: kdbus.policy(7), "Privileged connections", and the policy of the bus.
 func (m *model) mayOwn(c *conn, s string) bool {
+	if c.by != nil && !c.by.lets(c, bus.AccessOwn, s) {
+		return false
+	}
 	return (c.privileged() || m.may(c, bus.AccessOwn, s)) && !m.rules.own[rule(c.uid, s)]
 }
 
@@ -95,7 +105,7 @@ func (m *model) mayOwn(c *conn, s string) bool {
 // all names; "Implicit policies": the privileged, and connections of the same user.
 func (m *model) talks(c, to *conn) bool {
 	switch {
-	case c == to, len(to.owned) == 0, c.privileged():
+	case c == to, len(to.owned) == 0 && !m.strict, c.privileged():
 		return true
 	case c.uid == to.uid && !c.anonymous && !to.anonymous:
 		return true
@@ -103,20 +113,34 @@ func (m *model) talks(c, to *conn) bool {
 	return slices.ContainsFunc(to.owned, func(s string) bool { return m.may(c, bus.AccessTalk, s) })
 }
 
-// maySend is talks, and the policy of the bus.
-func (m *model) maySend(src, dst *conn, requested bool) bool {
-	return requested || m.talks(src, dst) && !m.rules.send[rule(src.uid, fmt.Sprint(dst.uid))]
+// maySend: the endpoint and the bus both have to permit it: kdbus.policy(7), "TALK access ...". Answers have been asked for.
+func (m *model) maySend(src, dst *conn, x *message, requested bool) bool {
+	return requested || (src.by == nil || src.by.letsTalk(src, dst, x)) && m.busLets(src, dst, x)
+}
+
+// busLets is maySend without the endpoint. Signals to one connection are a matter of who gets them, as in the module, on
+// a strict bus.
+func (m *model) busLets(src, dst *conn, x *message) bool {
+	return (m.talks(src, dst) || m.strict && x.flags&bus.Signal != 0) && !m.rules.send[rule(src.uid, fmt.Sprint(dst.uid))]
 }
 
 // mayHear: kdbus.policy(7), "TALK access ...": who receives a broadcast needs TALK to its sender.
-func (m *model) mayHear(dst, src *conn) bool {
-	return m.talks(dst, src) && !m.rules.send[rule(src.uid, fmt.Sprint(dst.uid))]
+func (m *model) mayHear(dst, src *conn, x *message) bool {
+	return m.hears(dst, src, x) && !m.rules.send[rule(src.uid, fmt.Sprint(dst.uid))]
+}
+
+// hears is mayHear without the policy of the bus.
+func (m *model) hears(dst, src *conn, x *message) bool {
+	return (dst.by == nil || dst.by.letsHear(dst, src, x)) && m.talks(dst, src)
 }
 
 // sees: kdbus.policy(7), SEE; who has a name knows it.
 func (m *model) sees(c *conn, s string) bool {
-	permits := c.privileged() || slices.Contains(c.owned, s) || m.may(c, bus.AccessSee, s)
-	return permits && !m.rules.see[rule(c.uid, s)]
+	own := slices.Contains(c.owned, s)
+	if c.by != nil && !own && !c.by.lets(c, bus.AccessSee, s) {
+		return false
+	}
+	return (c.privileged() || own || m.may(c, bus.AccessSee, s)) && !m.rules.see[rule(c.uid, s)]
 }
 
 // rules are the policy of a bus: what is in them is denied.

@@ -2,6 +2,7 @@ package busmodel
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,7 +34,7 @@ type message struct {
 	letter
 	note  *note
 	src   bus.ID
-	uid   uint32 // on whose account it is
+	payer payer // on whose account it is
 	stamp uint64
 	via   *name      // that it was sent to, if that has an activator
 	dbus1 bool       // there is a form for D-Bus 1
@@ -56,7 +57,7 @@ type note struct {
 }
 
 // ofTheBus is the account of what is nobody's.
-const ofTheBus = 1<<32 - 1
+var ofTheBus = payer{uid: 1<<32 - 1}
 
 // overhead is what an empty message is accounted with.
 const overhead = 128
@@ -157,12 +158,12 @@ func (c *conn) full(x *message) syscall.Errno {
 	bytes, messages, fds, memfds, others := 0, 0, 0, 0, 0
 	for _, y := range slices.Concat(c.queue, c.held, c.taken) {
 		switch {
-		case y.uid == x.uid:
+		case y.payer == x.payer:
 			bytes += y.bytes()
 			messages++
 			fds += y.fds
 			memfds += y.memfds
-		case y.uid != ofTheBus:
+		case y.payer != ofTheBus:
 			others += y.bytes()
 		}
 	}
@@ -257,7 +258,7 @@ func (c *conn) readNote() bool {
 		c.woken = false
 		return false
 	}
-	c.accept(&message{letter: letter{dst: c.id}, note: &n, uid: ofTheBus})
+	c.accept(&message{letter: letter{dst: c.id}, note: &n, payer: ofTheBus})
 	return true
 }
 
@@ -282,20 +283,18 @@ func (c *conn) stats() bus.QueueStats {
 
 // shares adds up what users hold of the queue.
 func (c *conn) shares() []bus.QueueShare {
-	all := []bus.QueueShare{}
+	byPayer := make(map[payer]bus.QueueShare)
 	for _, x := range slices.Concat(c.queue, c.held, c.taken) {
-		if x.uid == ofTheBus {
+		if x.payer == ofTheBus {
 			continue
 		}
-		i := slices.IndexFunc(all, func(s bus.QueueShare) bool { return s.UID == x.uid })
-		if i < 0 {
-			i = len(all)
-			all = append(all, bus.QueueShare{Account: bus.Account{UID: x.uid}})
-		}
-		all[i].Messages++
-		all[i].Bytes += x.bytes()
-		all[i].FDs += x.fds
-		all[i].Memfds += x.memfds
+		s := byPayer[x.payer]
+		s.Account = x.payer.account()
+		s.Messages++
+		s.Bytes += x.bytes()
+		s.FDs += x.fds
+		s.Memfds += x.memfds
+		byPayer[x.payer] = s
 	}
-	return shares(all)
+	return shares(slices.AppendSeq([]bus.QueueShare{}, maps.Values(byPayer)))
 }

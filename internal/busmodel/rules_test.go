@@ -128,7 +128,7 @@ func TestRule2OrderIsKept(t *testing.T) {
 				t.Fatalf("%d got %s before the monitor", p.ID(), p.line(m))
 			}
 			// What has another priority, or may have waited at an activator, has an order of its own.
-			if m.Priority() != 0 || m.DstName != "" && m.Dst == bus.ToName {
+			if m.Priority() != 0 || m.DstName != "" {
 				return
 			}
 			if m.Sequence <= last[p] {
@@ -153,8 +153,9 @@ func TestRule2OrderIsKept(t *testing.T) {
 
 // errnos are those that a step may end with, by a word of what is logged of it.
 var errnos = map[string][]syscall.Errno{
-	"connect":         {syscall.EINVAL, syscall.EUSERS, syscall.ECONNREFUSED, syscall.EPERM, syscall.EEXIST},
-	"becomes":         {syscall.ENOTCONN},
+	"connect":         {syscall.EINVAL, syscall.EUSERS, syscall.ECONNREFUSED, syscall.EPERM, syscall.EEXIST, syscall.EOPNOTSUPP, syscall.ESHUTDOWN},
+	"endpoint":        {syscall.EINVAL, syscall.ESHUTDOWN},
+	"becomes":         {syscall.ENOTCONN, syscall.EOPNOTSUPP},
 	"acquires":        {syscall.EOPNOTSUPP, syscall.ENOTCONN, syscall.EPERM, syscall.E2BIG},
 	"claims":          {syscall.EOPNOTSUPP, syscall.ENOTCONN, syscall.EPERM, syscall.E2BIG, syscall.EEXIST},
 	"releases":        {syscall.EOPNOTSUPP, syscall.ESRCH, syscall.EADDRINUSE},
@@ -316,7 +317,7 @@ func (w *world) fill(x, sender, other *peer) {
 			break
 		}
 	}
-	if slices.ContainsFunc(x.QueueShares(), func(s bus.QueueShare) bool { return s.UID == other.UID() }) {
+	if slices.ContainsFunc(x.QueueShares(), func(s bus.QueueShare) bool { return s.Account.UID == other.UID() }) {
 		return
 	}
 	if err := w.send(other, letter{dst: x.ID()}, true); err != nil {

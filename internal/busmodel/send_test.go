@@ -70,7 +70,7 @@ func (m *model) send(c *conn, l letter) syscall.Errno {
 	if !c.joined {
 		return syscall.ENOTCONN
 	}
-	x := &message{letter: l, src: c.id, uid: c.uid, dbus1: !l.native}
+	x := &message{letter: l, src: c.id, payer: c.payer(), dbus1: !l.native}
 	if l.dst == bus.Broadcast {
 		m.broadcast(c, x)
 		return 0
@@ -92,7 +92,7 @@ func (m *model) broadcast(c *conn, x *message) {
 	m.attach(c, x, wants)
 	m.showMonitors(c, x)
 	for _, dst := range subscribers {
-		if m.mayHear(dst, c) && (x.fds == 0 || dst.acceptsFDs()) && x.readable(dst) {
+		if m.mayHear(dst, c, x) && (x.fds == 0 || dst.acceptsFDs()) && x.readable(dst) {
 			m.push(c, dst, x, droppable)
 		}
 	}
@@ -104,8 +104,12 @@ func (m *model) unicast(c *conn, x *message) syscall.Errno {
 	var w *call
 	if errno == 0 {
 		w = dst.callTo(x.reply, c)
-		if !(x.reply != 0 && w != nil) && x.name != "" && !m.sees(c, x.name) {
+		switch {
+		case x.reply != 0 && w != nil:
+		case x.name != "" && !m.sees(c, x.name):
 			errno = syscall.ESRCH
+		case x.name == "" && !m.seesConn(c, dst):
+			errno = syscall.ENXIO
 		}
 	}
 	wants := m.monitorsWant()
@@ -121,8 +125,17 @@ func (m *model) unicast(c *conn, x *message) syscall.Errno {
 	if errno := m.refused(c, dst, x, requested); errno != 0 {
 		return errno
 	}
+	unmeet := m.meet(dst, c, x)
+	if errno = m.deliver(c, dst, x, w); errno != 0 {
+		unmeet()
+	}
+	return errno
+}
+
+// deliver puts x, which may be sent, where it belongs. w is the call that it answers, if it does.
+func (m *model) deliver(c, dst *conn, x *message, w *call) (errno syscall.Errno) {
 	switch {
-	case x.reply != 0 && !requested: // module: nobody waits for it
+	case x.reply != 0 && w == nil: // module: nobody waits for it
 		return syscall.EBADSLT
 	case x.reply != 0:
 		errno = m.push(c, dst, x, reported)
@@ -171,7 +184,7 @@ func (m *model) resolve(c *conn, x *message) (*conn, syscall.Errno) {
 // refused: EPERM and ECOMM of KDBUS_CMD_SEND.
 func (m *model) refused(c, dst *conn, x *message, requested bool) syscall.Errno {
 	switch {
-	case !m.maySend(c, dst, requested):
+	case !m.maySend(c, dst, x, requested):
 		return syscall.EPERM
 	case x.fds > 0 && !dst.acceptsFDs() && x.flags&bus.Signal == 0:
 		return syscall.ECOMM
@@ -205,7 +218,7 @@ func (m *model) call(c, dst *conn, x *message) syscall.Errno {
 // broadcasts, who receives it needs TALK to its sender: the module.
 func (m *model) signal(c, dst *conn, x *message) {
 	switch {
-	case !dst.ordinary(), !dst.wantsDBus1() && !dst.subscribed(c, x), !m.talks(dst, c):
+	case !dst.ordinary(), !dst.wantsDBus1() && !dst.subscribed(c, x), !m.hears(dst, c, x):
 	case x.fds > 0 && !dst.acceptsFDs():
 		dst.lose(c)
 	default:
@@ -234,7 +247,7 @@ func (m *model) pass(ns uint64) {
 	slices.SortFunc(late, func(a, b *call) int { return int(a.deadline) - int(b.deadline) })
 	for _, w := range late {
 		w.end()
-		clock := &conn{spec: spec{uid: w.callee.uid}}
+		clock := &conn{spec: spec{uid: w.callee.uid, by: w.callee.by}}
 		m.tell(clock, w.caller, w.cookie, note{kind: bus.ReplyTimeout, old: w.callee.id})
 		m.flush(clock)
 	}
@@ -288,7 +301,7 @@ func (m *model) number(x *message) {
 
 // announce: kdbus.message(7), "Notifications", to whoever has a match for it and sees the name.
 func (m *model) announce(by *conn, n note) {
-	x := &message{letter: letter{dst: bus.Broadcast}, note: &n, uid: by.uid}
+	x := &message{letter: letter{dst: bus.Broadcast}, note: &n, payer: by.payer()}
 	m.number(x)
 	wants := m.monitorsWant()
 	var subscribers []*conn
@@ -301,7 +314,7 @@ func (m *model) announce(by *conn, n note) {
 	x.kinds = meta.Kinds(wants) & meta.KindTimestamp & permitted
 	m.showMonitors(by, x)
 	for _, dst := range subscribers {
-		if n.name == "" || m.sees(dst, n.name) {
+		if n.name != "" && m.sees(dst, n.name) || n.name == "" && m.seesConn(dst, m.conn(max(n.old, n.new))) {
 			m.push(by, dst, x, droppable)
 		}
 	}
@@ -309,7 +322,7 @@ func (m *model) announce(by *conn, n note) {
 
 // tell tells dst alone. The end of a call, which has a cookie, is told whether there is space or not.
 func (m *model) tell(by, dst *conn, cookie uint64, n note) {
-	x := &message{letter: letter{dst: dst.id, reply: cookie}, note: &n, uid: by.uid}
+	x := &message{letter: letter{dst: dst.id, reply: cookie}, note: &n, payer: by.payer()}
 	m.number(x)
 	x.kinds = meta.Kinds(m.monitorsWant()|dst.wants()) & meta.KindTimestamp & permitted
 	m.showMonitors(by, x)

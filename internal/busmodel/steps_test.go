@@ -2,6 +2,7 @@ package busmodel
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -70,23 +71,46 @@ func drawEntries(t *rapid.T) (entries []bus.NamePolicy) {
 	for range rapid.IntRange(0, 2).Draw(t, "entries") {
 		e := bus.NamePolicy{Name: pick(t, someEntries, "name")}
 		for range rapid.IntRange(0, 2).Draw(t, "accesses") {
-			a := bus.Access{
-				Kind:  bus.AccessKind(rapid.IntRange(1, 3).Draw(t, "kind")),
-				Level: bus.AccessLevel(rapid.IntRange(1, 3).Draw(t, "level")),
-			}
-			if a.Kind == bus.AccessUser {
-				a.ID = pick(t, someUsers, "user")
-			} else {
-				a.ID = pick(t, someGroups, "group")
-			}
-			if oneIn(t, 30, "wrong") {
-				a.Level = 4
-			}
-			e.Access = append(e.Access, a)
+			e.Access = append(e.Access, drawAccess(t))
 		}
 		entries = append(entries, e)
 	}
 	return entries
+}
+
+// drawPolicies draws what an endpoint lets through.
+func drawPolicies(t *rapid.T) (policies []bus.NamePolicy) {
+	for range rapid.IntRange(0, 3).Draw(t, "policies") {
+		p := bus.NamePolicy{Name: pick(t, append([]string{"a", "o.n"}, someEntries...), "name")}
+		p.Subtree = !strings.HasSuffix(p.Name, ".*") && rapid.Bool().Draw(t, "subtree")
+		for range rapid.IntRange(0, 2).Draw(t, "accesses") {
+			p.Access = append(p.Access, drawAccess(t))
+		}
+		if oneIn(t, 4, "calls") {
+			p.Calls = []bus.Rule{cookieRule(pick(t, someCookies, "cookie"))}
+		}
+		if oneIn(t, 4, "broadcasts") {
+			p.Broadcasts = []bus.Rule{cookieRule(pick(t, someCookies, "cookie"))}
+		}
+		policies = append(policies, p)
+	}
+	return policies
+}
+
+func drawAccess(t *rapid.T) bus.Access {
+	a := bus.Access{
+		Kind:  bus.AccessKind(rapid.IntRange(1, 3).Draw(t, "kind")),
+		Level: bus.AccessLevel(rapid.IntRange(1, 3).Draw(t, "level")),
+	}
+	if a.Kind == bus.AccessUser {
+		a.ID = pick(t, someUsers, "user")
+	} else {
+		a.ID = pick(t, someGroups, "group")
+	}
+	if oneIn(t, 30, "wrong") {
+		a.Level = 4
+	}
+	return a
 }
 
 func drawSpec(t *rapid.T) (s spec) {
@@ -368,9 +392,18 @@ func (w *world) stepPatience(t *rapid.T) {
 
 func (w *world) stepConnect(t *rapid.T) {
 	w.t = t
-	if len(w.open()) < 10 {
-		w.connect(drawSpec(t))
+	if len(w.open()) >= 10 {
+		return
 	}
+	s := drawSpec(t)
+	if len(w.endpoints) > 0 && oneIn(t, 3, "by an endpoint") {
+		s.by = pick(t, w.endpoints, "endpoint")
+		if !oneIn(t, 4, "special all the same") {
+			s.flags &^= special | bus.FlagMonitor
+			s.activates, s.entries, s.fake = "", nil, nil
+		}
+	}
+	w.connect(s)
 }
 
 // steps are all that can be done. Some are there more than once, as they are to be done more often.
@@ -408,6 +441,21 @@ func (w *world) steps() map[string]func(*rapid.T) {
 		"set entries": w.plain(func(t *rapid.T) {
 			if p := w.anybody(t, "who"); p != nil {
 				w.setEntries(p, drawEntries(t))
+			}
+		}),
+		"make an endpoint": w.plain(func(t *rapid.T) {
+			if policies := drawPolicies(t); len(w.endpoints) < 4 && (*endpoint)(nil).valid(policies) {
+				w.endpoints = append(w.endpoints, w.makeEndpoint(policies))
+			}
+		}),
+		"set policies": w.plain(func(t *rapid.T) {
+			if len(w.endpoints) > 0 {
+				w.setPolicies(pick(t, w.endpoints, "endpoint"), drawPolicies(t))
+			}
+		}),
+		"close an endpoint": w.plain(func(t *rapid.T) {
+			if len(w.endpoints) > 0 && oneIn(t, 3, "really") {
+				w.closeEndpoint(pick(t, w.endpoints, "endpoint"))
 			}
 		}),
 		"set rules": w.plain(func(t *rapid.T) { w.setRules(drawRules(t)) }),
@@ -451,7 +499,14 @@ func (w *world) plain(do func(*rapid.T)) func(*rapid.T) {
 
 func TestCoreAgreesWithTheManualPages(t *testing.T) {
 	inWorlds(t, func(t *rapid.T, pipe int) {
-		w := newWorld(t, pipe)
+		w := newWorldOf(t, pipe, oneIn(t, 4, "strict"))
+		if rapid.Bool().Draw(t, "with endpoints") {
+			for range 2 {
+				if policies := drawPolicies(t); (*endpoint)(nil).valid(policies) {
+					w.endpoints = append(w.endpoints, w.makeEndpoint(policies))
+				}
+			}
+		}
 		if rapid.Bool().Draw(t, "with an activator") {
 			s := drawSpec(t)
 			s.uid, s.flags, s.activates, s.entries = 0, bus.FlagActivator|bus.FlagAcceptFDs, someNames[0], nil

@@ -33,12 +33,14 @@ func TestMain(m *testing.M) {
 
 // world is a bus and what should be true of it.
 type world struct {
-	t     *rapid.T
-	bus   *bus.Bus
-	model *model
-	peers []*peer
-	start uint64 // the monotonic time that is 0 in the model
-	slots map[uint64]bool
+	t         *rapid.T
+	bus       *bus.Bus
+	model     *model
+	peers     []*peer
+	doors     map[*endpoint]*bus.Endpoint
+	endpoints []*endpoint // that take part in random steps
+	start     uint64      // the monotonic time that is 0 in the model
+	slots     map[uint64]bool
 
 	waking   sync.Mutex // timers have goroutines of their own, if one after the other
 	pipe     int
@@ -73,7 +75,9 @@ func inWorlds(t *testing.T, prop func(t *rapid.T, pipe int)) {
 // them at even ones.
 const slot = uint64(2 * time.Millisecond)
 
-func newWorld(t *rapid.T, pipe int) *world {
+func newWorld(t *rapid.T, pipe int) *world { return newWorldOf(t, pipe, false) }
+
+func newWorldOf(t *rapid.T, pipe int, strict bool) *world {
 	attach := permitted
 	domain := bus.NewDomain(bus.DomainConfig{MaxConnsPerUser: maxUserConns})
 	w := &world{
@@ -84,8 +88,10 @@ func newWorld(t *rapid.T, pipe int) *world {
 			Required: required,
 			Creator:  &meta.Data{Has: meta.KindCreds, Creds: meta.IDs{EUID: busOwner}},
 			Bloom:    bus.BloomParameter{Size: bloomSize, Hashes: 1},
+			Strict:   strict,
 		}),
-		model:   &model{names: make(map[string]*name), rules: &rules{}, now: slot},
+		doors:   make(map[*endpoint]*bus.Endpoint),
+		model:   &model{names: make(map[string]*name), rules: &rules{}, now: slot, strict: strict},
 		slots:   make(map[uint64]bool),
 		numbers: make(map[uint64]uint64),
 		pipe:    pipe,
@@ -328,7 +334,11 @@ func (w *world) connect(s spec) *peer {
 	if s.fake != nil {
 		config.Fake = &meta.Data{Has: *s.fake}
 	}
-	c, err := w.bus.Endpoint().Connect(config)
+	door := w.bus.Endpoint()
+	if s.by != nil {
+		door = w.doors[s.by]
+	}
+	c, err := door.Connect(config)
 	m, errno := w.model.connect(s)
 	if w.errno(err) != errno {
 		w.t.Fatalf("the core says %v, the model %v", err, errno)
@@ -357,6 +367,39 @@ func (w *world) close(p *peer) {
 	p.Close()
 	w.model.close(p.model)
 	w.flush(p)
+	w.compare()
+}
+
+// makeEndpoint makes another custom endpoint.
+func (w *world) makeEndpoint(policies []bus.NamePolicy) *endpoint {
+	e := &endpoint{name: fmt.Sprintf("8-%d", len(w.doors)), policies: policies}
+	w.log("endpoint %s of %+v", e.name, policies)
+	door, err := w.bus.NewEndpoint(bus.EndpointConfig{Name: e.name, UID: endpointMaker, Policies: policies})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.doors[e] = door
+	return e
+}
+
+func (w *world) setPolicies(e *endpoint, policies []bus.NamePolicy) {
+	w.log("endpoint %s has %+v", e.name, policies)
+	err, errno := w.doors[e].SetPolicies(policies), syscall.Errno(0)
+	switch {
+	case !e.valid(policies):
+		errno = syscall.EINVAL
+	case e.closed:
+		errno = syscall.ESHUTDOWN
+	default:
+		e.policies = policies
+	}
+	w.errs(err, errno)
+}
+
+func (w *world) closeEndpoint(e *endpoint) {
+	w.log("endpoint %s closes", e.name)
+	w.doors[e].Close()
+	w.model.closeEndpoint(e)
 	w.compare()
 }
 
