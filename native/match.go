@@ -72,6 +72,9 @@ func (c *conn) match(a *abi.MatchAdd) (bus.Match, error) {
 			if err != nil {
 				return m, err
 			}
+			if s, ok := rule.(interface{ SenderName() string }); ok && s.SenderName() != "" {
+				m.Names = append(m.Names, s.SenderName()) // so that the bus asks whether the peer may see it
+			}
 			if m.Rule != nil {
 				rule = both{m.Rule, rule}
 			}

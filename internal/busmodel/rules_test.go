@@ -327,30 +327,44 @@ func (w *world) fill(x, sender, other *peer) {
 
 // Rule 5: Whoever has no right to see a name cannot learn that it exists: not by lists, notifications, errors.
 func TestRule5NobodyLearnsOfNamesThatItMayNotSee(t *testing.T) {
-	inWorlds(t, func(t *rapid.T, pipe int) {
-		moves := drawMoves(t, 16)
-		var views [2][]string
-		for i := range views {
-			views[i] = viewOfStrangers(t, pipe, moves, i == 1)
-		}
-		if diff := cmp.Diff(views[0], views[1]); diff != "" {
-			t.Fatalf("strangers can tell whether there is a name (+) or not (-):\n%s", diff)
-		}
-	})
+	for name, policies := range map[string][]bus.NamePolicy{
+		"default endpoint": nil,
+		"custom endpoint":  {{Name: "o.p", Subtree: true, Access: []bus.Access{{Kind: bus.AccessWorld, Level: bus.AccessOwn}}}},
+		"blind endpoint":   {{Name: someNames[0], Access: []bus.Access{{Kind: bus.AccessWorld, Level: bus.AccessOwn}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorlds(t, func(t *rapid.T, pipe int) {
+				moves := drawMoves(t, 18)
+				var views [2][]string
+				for i := range views {
+					views[i] = viewOfStrangers(t, pipe, moves, policies, i == 1)
+				}
+				if diff := cmp.Diff(views[0], views[1]); diff != "" {
+					t.Fatalf("strangers can tell whether there is a name (+) or not (-):\n%s", diff)
+				}
+			})
+		})
+	}
 }
 
 const secret = "s.e.cret"
 
-// viewOfStrangers makes moves of two connections that may own a name, if it is used at all, and of two that must not see it.
-// The latter do not send to the ids of the former, nor do these have names that others may talk to: TALK to one name is TALK
-// to the connection, and so to all of its names (kdbus.policy(7), "TALK access and multiple well-known names per connection").
-func viewOfStrangers(t *rapid.T, pipe int, moves []move, used bool) (view []string) {
+// openNames are those of the connections that may have the secret name, too: whoever may talk to one name of a connection may talk
+// to it (kdbus.policy(7), "TALK access and multiple well-known names per connection").
+var openNames = []string{"o.p.one", "o.p.two"}
+
+// viewOfStrangers makes moves of two connections that may own a name, if it is used at all, and of two that must not see it. They come
+// by a custom endpoint if there are policies for one.
+func viewOfStrangers(t *rapid.T, pipe int, moves []move, policies []bus.NamePolicy, used bool) (view []string) {
 	w := newWorld(t, pipe)
 	holder := ordinarySpec(0, roomyLimits)
 	holder.flags = bus.FlagPolicyHolder
 	holder.entries = []bus.NamePolicy{{Name: "s.e.*", Access: []bus.Access{{Kind: bus.AccessUser, ID: 7, Level: bus.AccessOwn}}}}
 	w.connect(holder)
 	friends := []*peer{w.connect(ordinarySpec(7, fairLimits)), w.connect(ordinarySpec(7, roomyLimits))}
+	for i, friend := range friends {
+		w.claim(friend, openNames[i], 0)
+	}
 	activator := ordinarySpec(0, fairLimits)
 	activator.flags |= bus.FlagActivator
 	// There is one in both, as anybody sees what kind of connection it is.
@@ -361,7 +375,12 @@ func viewOfStrangers(t *rapid.T, pipe int, moves []move, used bool) (view []stri
 	neighbour := w.connect(ordinarySpec(9, fairLimits))
 	var strangers []*peer
 	for range 2 {
-		p := w.connect(ordinarySpec(8, roomyLimits))
+		s := ordinarySpec(8, roomyLimits)
+		s.receive = meta.AllKinds
+		if policies != nil {
+			s.by = strangersDoor(w, policies)
+		}
+		p := w.connect(s)
 		w.addMatch(p, bus.Match{}, false)
 		strangers = append(strangers, p)
 	}
@@ -391,12 +410,29 @@ func viewOfStrangers(t *rapid.T, pipe int, moves []move, used bool) (view []stri
 				l.dst = friends[0].ID() // and the name
 			}
 			w.try(&view, p, l)
+		case 16: // a friend speaks to all, or to one
+			l.flags, l.dst = bus.Signal, bus.Broadcast
+			if m.cookie == 2 {
+				l.flags, l.dst = 0, p.ID()
+			}
+			w.send(friend, l, true)
+		case 17: // a stranger speaks to a friend
+			l.flags, l.dst = bus.Flags(m.flags), friend.ID()
+			if m.cookie == 2 {
+				l.dst, l.name = bus.ToName, openNames[m.who%2]
+			}
+			w.try(&view, p, l)
 		case 10:
 			_, err := p.ClaimName(secret, bus.NameFlags(m.flags))
 			view = append(view, fmt.Sprint(err))
 		case 11:
 			view = append(view, fmt.Sprint(p.ReleaseName(secret)))
 		case 12:
+			if m.cookie == 2 {
+				w.addMatch(p, bus.Match{Cookie: 6, Names: []string{secret}}, true)
+				w.removeMatch(p, 0) // which takes everything
+				continue
+			}
 			w.addMatch(p, bus.Match{Cookie: 5, Changes: []bus.Change{{Kind: bus.ChangeKind(1 + m.size%3), Name: secret, Old: bus.AnyID, New: bus.AnyID}}}, true)
 		case 13:
 			l.dst = strangers[1-m.to%2].ID()
@@ -411,6 +447,14 @@ func viewOfStrangers(t *rapid.T, pipe int, moves []move, used bool) (view []stri
 	}
 	w.end()
 	return view
+}
+
+// strangersDoor makes the endpoint by which strangers come, once.
+func strangersDoor(w *world, policies []bus.NamePolicy) *endpoint {
+	for e := range w.doors {
+		return e
+	}
+	return w.makeEndpoint(policies)
 }
 
 // lookAround returns all that p can find out by asking. Errors are told apart by what they say, too.
