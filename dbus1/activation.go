@@ -216,7 +216,7 @@ func (s *Server) AnnounceActivatableServices() {
 			Order: wire.LittleEndian, Type: wire.TypeSignal, Flags: wire.NoReplyExpected, Serial: driverSerial,
 			Path: driverPath, Interface: driverInterface, Member: "ActivatableServicesChanged", Sender: driverName,
 		}
-		m.pieces[0] = h.Append(make([]byte, 0, headerBound(&h)))
+		m.pieces[0] = h.Append(m.space(headerBound(&h)))
 		m.Payload = m.pieces[:1]
 		m.Cookie = uint64(driverSerial)
 		return &m.Message

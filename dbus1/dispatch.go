@@ -13,26 +13,12 @@ const driverName = "org.freedesktop.DBus"
 
 var errNotHello = errors.New("the first message is not a call of org.freedesktop.DBus.Hello")
 
-// message is a bus.Message in the form of D-Bus 1: one piece of memory for all that every message needs.
-type message struct {
-	bus.Message
-	pieces [2][]byte
-}
-
-func newMessage() *message {
-	m := new(message)
-	m.Has = bus.PartView | bus.PartHeader | bus.PartDBus1
-	return m
-}
-
 // message handles one complete message: see transport.Protocol for raw, owned and free. An error is a
 // reason to disconnect the peer.
 func (p *peer) message(s *scratch, raw []byte, owned bool, free func()) error {
 	m := newMessage()
 	m.Maker = p
-	if free != nil {
-		m.Free = free
-	}
+	m.freeRaw = free
 	defer m.Release()
 	h := &s.header
 	bodyAt, err := h.Parse(raw)
@@ -71,7 +57,7 @@ func (p *peer) fill(m *message, view *matchMessage, h *wire.Header, body []byte,
 	if !owned {
 		size += len(body)
 	}
-	b := h.Append(make([]byte, 0, size))
+	b := h.Append(m.space(size))
 	m.pieces[0] = b
 	m.Payload = m.pieces[:1]
 	if owned {

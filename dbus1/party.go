@@ -108,7 +108,7 @@ func (p *party) compose(h *wire.Header, body []byte, fds []int) *message {
 	h.UnixFDs = uint32(len(fds))
 	m := newMessage()
 	m.FDs = fds
-	m.pieces[0] = append(h.Append(make([]byte, 0, headerBound(h)+len(body))), body...)
+	m.pieces[0] = append(h.Append(m.space(headerBound(h)+len(body))), body...)
 	m.Payload = m.pieces[:1]
 	m.Cookie = uint64(driverSerial)
 	m.ReplyCookie = cmp.Or(p.cookie, uint64(h.ReplySerial))
