@@ -73,9 +73,15 @@ func (t *frames) encode(m *outgoing, fds []int) (body []byte, _ []int, err error
 	if len(fds) > maxFDs {
 		return nil, fds, tooManyFDs(len(fds))
 	}
-	if k.CookieReply != 0 && len(fds) == 0 && k.DstName == "" {
-		m.head = appendBrief(m.head[:0], m, body)
-		return body, fds, nil
+	if len(fds) == 0 && k.DstName == "" && k.Priority == 0 {
+		switch {
+		case k.CookieReply != 0:
+			m.head = appendBrief(m.head[:0], m, body)
+			return body, fds, nil
+		case k.DstID == abi.DstIDBroadcast && len(body) <= maxBriefBroadcast:
+			m.head = appendBriefBroadcast(m.head[:0], m, body)
+			return nil, fds, nil
+		}
 	}
 	h := abi.FrameHeader{Cmd: abi.CmdSend, Tag: uint64(m.header.Serial), Code: uint32(abi.FrameQuiet), FDs: uint32(len(fds))}
 	// Where the header of D-Bus begins is known when it is written: its size, when it has been.
@@ -102,6 +108,19 @@ func appendBrief(dst []byte, m *outgoing, body []byte) []byte {
 	h := abi.Brief{ID: m.kmsg.DstID, Flags: m.kmsg.Flags, CookieReply: uint32(m.kmsg.CookieReply)}
 	dst = m.header.Append(h.Append(dst))
 	h.Size = uint32(len(dst) + len(body))
+	h.Put(dst)
+	return dst
+}
+
+// maxBriefBroadcast is how long the body of a broadcast is at most, in bytes, that is copied for a brief frame.
+const maxBriefBroadcast = 4 << 10
+
+// appendBriefBroadcast appends the frame of a broadcast.
+func appendBriefBroadcast(dst []byte, m *outgoing, body []byte) []byte {
+	h := abi.Brief{ID: abi.DstIDBroadcast, Flags: m.kmsg.Flags, Filter: uint32(len(m.kmsg.Bloom.Data))}
+	dst = m.header.Append(h.Append(dst))
+	dst = append(append(dst, body...), m.kmsg.Bloom.Data...)
+	h.Size = uint32(len(dst))
 	h.Put(dst)
 	return dst
 }

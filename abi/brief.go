@@ -40,8 +40,12 @@ type Brief struct {
 	ID uint64
 	// Flags are those of the message.
 	Flags MsgFlags
-	// CookieReply is the cookie of the call that this message answers, or 0.
+	// CookieReply is the cookie of the call that this message answers, or 0. A broadcast has none.
 	CookieReply uint32
+	// Filter is how many bytes of a bloom filter, of generation 0, end the frame of a broadcast
+	// being sent, behind the D-Bus message; 0 if the bus is to make the filter. It is where
+	// CookieReply is in other messages.
+	Filter uint32
 }
 
 // Append appends the header to dst.
@@ -57,12 +61,21 @@ func (h *Brief) Put(b []byte) {
 }
 
 func (h *Brief) frame() FrameHeader {
-	return FrameHeader{Size: h.Size, Cmd: CmdBrief, Tag: h.ID, Code: uint32(h.Flags), FDs: h.CookieReply}
+	f := FrameHeader{Size: h.Size, Cmd: CmdBrief, Tag: h.ID, Code: uint32(h.Flags), FDs: h.CookieReply}
+	if h.ID == DstIDBroadcast {
+		f.FDs = h.Filter
+	}
+	return f
 }
 
 // Decode reads the header f as that of a brief frame, which its Cmd says it is.
 func (h *Brief) Decode(f *FrameHeader) {
-	*h = Brief{Size: f.Size, ID: f.Tag, Flags: MsgFlags(f.Code), CookieReply: f.FDs}
+	*h = Brief{Size: f.Size, ID: f.Tag, Flags: MsgFlags(f.Code)}
+	if h.ID == DstIDBroadcast {
+		h.Filter = f.FDs
+	} else {
+		h.CookieReply = f.FDs
+	}
 }
 
 // Serial returns the serial of a D-Bus message, in whichever byte order it has;
@@ -81,8 +94,24 @@ func Serial(message []byte) (serial uint32, ok bool) {
 	return 0, false
 }
 
-// CheckSent judges the header of a message being sent, and what is behind it,
-// like [Message.DecodeSent] with the same errnos, and returns the cookie.
+// CutFilter cuts the bloom filter off what is behind the header of a message
+// being sent. It is nil if there is none. The error, EINVAL, is that it is longer
+// than what is there.
+func (h *Brief) CutFilter(behind []byte) (message, filter []byte, err error) {
+	switch n := uint64(h.Filter); {
+	case n == 0:
+		return behind, nil, nil
+	case n > uint64(len(behind)):
+		return nil, nil, fault{syscall.EINVAL, "the frame is shorter than its bloom filter"}.at("brief message", offFlags, 0)
+	default:
+		at := uint64(len(behind)) - n
+		return behind[:at:at], behind[at:], nil
+	}
+}
+
+// CheckSent judges the header of a message being sent, and the D-Bus message, as
+// CutFilter returns it, like [Message.DecodeSent] with the same errnos, and returns
+// the cookie.
 func (h *Brief) CheckSent(message []byte) (cookie uint32, err error) {
 	const known = MsgExpectReply | MsgNoAutoStart | MsgSignal
 	fail := func(errno syscall.Errno, reason string) (uint32, error) {

@@ -38,6 +38,29 @@ func TestBriefHeaderIsAFramesHeader(t *testing.T) {
 	}
 }
 
+func TestBriefHeaderOfABroadcastSaysHowLongItsFilterIs(t *testing.T) {
+	h := abi.Brief{Size: 24 + 5, ID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Filter: 2}
+	var f abi.FrameHeader
+	if err := f.Decode(h.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	var got abi.Brief
+	got.Decode(&f)
+	if diff := cmp.Diff(h, got); diff != "" {
+		t.Error(diff)
+	}
+	message, filter, err := got.CutFilter([]byte("abcde"))
+	if err != nil || string(message) != "abc" || string(filter) != "de" {
+		t.Errorf("cut into %q and %q, %v", message, filter, err)
+	}
+	if message, filter, err := new(abi.Brief).CutFilter([]byte("abc")); err != nil || string(message) != "abc" || filter != nil {
+		t.Errorf("without a filter cut into %q and %q, %v", message, filter, err)
+	}
+	if _, _, err := got.CutFilter([]byte("a")); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("cut more than there is, %v", err)
+	}
+}
+
 func TestHeaderOfABroadcast(t *testing.T) {
 	b := make([]byte, abi.FrameHeaderSize)
 	b[abi.BroadcastHeaderSize] = 'l'

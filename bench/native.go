@@ -264,11 +264,9 @@ func (n *native) elements(all bool) []byte {
 }
 
 func (n *native) signal() []byte {
-	return send(&abi.Message{
-		Flags: abi.MsgSignal,
-		DstID: abi.DstIDBroadcast,
-		Bloom: abi.BloomFilter{Data: n.elements(true)},
-	}, benchSignal(), 0)
+	filter := n.elements(true)
+	h := abi.Brief{ID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Filter: uint32(len(filter))}
+	return brief(h, append(benchSignal(), filter...))
 }
 
 func (n *native) subscription() []byte {

@@ -27,6 +27,10 @@ func (c *conn) sendBrief(r *request) error {
 	case c.left:
 		return refusef(syscall.ENOTCONN, "BYEBYE was said before")
 	}
+	payload, filter, err := h.CutFilter(payload)
+	if err != nil {
+		return err
+	}
 	cookie, err := h.CheckSent(payload)
 	if err != nil {
 		return err
@@ -39,6 +43,12 @@ func (c *conn) sendBrief(r *request) error {
 	} else {
 		m.brief = append(m.room(len(r.raw)), r.raw...)
 	}
+	end := abi.FrameHeaderSize + len(payload)
+	if filter != nil {
+		m.extra.Bloom = m.brief[end:]
+		m.Has |= bus.PartBloom
+	}
+	m.brief = m.brief[:end:end]
 	payload = m.brief[abi.FrameHeaderSize:]
 	m.Dst = bus.ID(h.ID)
 	m.Flags = bus.Flags(h.Flags)

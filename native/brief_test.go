@@ -1,9 +1,11 @@
 package native_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"syscall"
 	"testing"
@@ -123,6 +125,28 @@ func TestBriefFramesAndOthersAreTheSameMessages(t *testing.T) {
 	}
 }
 
+func TestBriefBroadcastBringsItsBloomFilter(t *testing.T) {
+	w := newWorld(t)
+	from, to := w.join(), w.joinBriefly()
+	// Bits that the bus would not set for this signal: what counts is the filter that came with it.
+	filter := bytes.Repeat([]byte{0xa5}, int(to.Bloom.Size))
+	w.do(to, &abi.MatchAdd{Cookie: 1, Rules: []abi.MatchRule{{Type: abi.ItemBloomMask, Mask: filter}}})
+	for serial, filter := range [][]byte{nil, make([]byte, len(filter)), filter} {
+		message := signalMessage(t, uint32(7+serial))
+		h := abi.Brief{ID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Filter: uint32(len(filter))}
+		if err := from.SendBrief(h, append(message, filter...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := to.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := m.Content(); err != nil || !bytes.Equal(got, signalMessage(t, 9)) || !m.InBrief {
+		t.Errorf("%q came, %v; want the signal 9, without its filter", got, err)
+	}
+}
+
 // What a brief frame cannot say is said with all there is.
 func TestWhatIsNotSaidInBrief(t *testing.T) {
 	w := newWorld(t)
@@ -177,6 +201,9 @@ func TestBriefFramesAreJudged(t *testing.T) {
 		{"no serial", abi.Brief{ID: other.ID}, append(slices.Clone(call[:8]), make([]byte, 8)...), syscall.EINVAL},
 		{"no D-Bus message", abi.Brief{ID: other.ID}, []byte("????, but long enough"), syscall.EBADMSG},
 		{"nothing", abi.Brief{ID: other.ID}, nil, syscall.EBADMSG},
+		{"a bloom filter that is too short", abi.Brief{ID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Filter: 8}, append(signalMessage(t, 5), make([]byte, 8)...), syscall.EDOM},
+		{"a bloom filter longer than all", abi.Brief{ID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Filter: math.MaxUint32}, signalMessage(t, 5), syscall.EINVAL},
+		{"only a bloom filter", abi.Brief{ID: abi.DstIDBroadcast, Flags: abi.MsgSignal, Filter: 64}, make([]byte, 64), syscall.EBADMSG},
 		{"too much", abi.Brief{ID: other.ID}, append(callMessage(t, 5), make([]byte, abi.MsgMaxPayloadVecSize)...), syscall.EMSGSIZE},
 	} {
 		t.Run(test.name, func(t *testing.T) {
