@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 func activator(name string) func(*bus.ConnConfig) {
@@ -323,4 +325,64 @@ func TestNoMessageToAnActivatedNameIsLost(t *testing.T) {
 			t.Fatalf("%d calls wait", n)
 		}
 	})
+}
+
+// What is known of the sender goes with a message that waits, and so does on whose account it is.
+func TestMetadataAndAccountsMoveWithMessages(t *testing.T) {
+	b := newBus(t)
+	const kinds = meta.KindCreds | meta.KindNames | meta.KindDescription
+	wants := func(c *bus.ConnConfig) {
+		c.Wants, c.AttachSend, c.Description = bus.Parts(kinds), meta.AllKinds, "sender"
+	}
+	a := b.connect(wants, activator(example))
+	one, two := b.connect(wants, ofUser(1)), b.connect(wants, ofUser(2))
+	inside := b.connectBy(b.through(permit(example, world(bus.AccessTalk))), wants)
+	one.mustAcquire("com.example.Sender", 0)
+	send := func(p *peer) {
+		m := nativeMessage(bus.ToName, &maker{can: bus.PartsMetadata, data: &meta.Data{Has: meta.KindCreds, Creds: meta.IDs{UID: p.UID()}}})
+		m.DstName = example
+		p.mustPost(m)
+	}
+	for _, p := range []*peer{one, two, inside, one} {
+		send(p)
+	}
+	accounts := func(p *peer) string {
+		var held []string
+		for _, s := range p.QueueShares() {
+			held = append(held, fmt.Sprintf("%v %d", s.Account, s.Messages))
+		}
+		slices.Sort(held)
+		return strings.Join(held, ", ")
+	}
+	const all = "endpoint 1000-test 1, user 1 2, user 2 1"
+	if got := accounts(a); got != all {
+		t.Errorf("at the activator: %s", got)
+	}
+	first, second := b.connect(wants), b.connect(wants)
+	first.sleep()
+	second.sleep()
+	first.mustAcquire(example, 0)
+	if got := accounts(a) + accounts(first); got != all {
+		t.Errorf("at the owner: %s", got)
+	}
+	first.leave()
+	if got := accounts(a); got != all {
+		t.Errorf("at the activator again: %s", got)
+	}
+	second.mustAcquire(example, 0)
+	for i, want := range []string{"1 com.example.Sender", "2", "1000", "1 com.example.Sender"} {
+		m := second.next()
+		data, has := second.Attached(m)
+		got := fmt.Sprint(data.Creds.UID)
+		for _, n := range data.Names {
+			got += " " + n.Name
+		}
+		if got != want || has&(meta.KindCreds|meta.KindDescription) != meta.KindCreds|meta.KindDescription || data.Description != "sender" {
+			t.Errorf("message %d: %s, %s", i, got, has)
+		}
+		second.Delivered([]*bus.Message{m})
+	}
+	if got := accounts(second); got != "" {
+		t.Errorf("still on accounts: %s", got)
+	}
 }
