@@ -25,6 +25,7 @@ type Conn struct {
 	serverID  string
 	serial    atomic.Uint32
 	dropped   atomic.Uint64 // by the bus
+	refused   func(Refusal) // of an endpoint
 	held      func()        // of an activator: messages wait for its name. It must not wait
 
 	// ctx is that of the methods of exported objects.

@@ -18,6 +18,20 @@ type EndpointConfig struct {
 	Policies []NamePolicy
 	// Access says who may connect besides the user who makes it: abi.MakeAccessGroup, abi.MakeAccessWorld.
 	Access abi.MakeFlags
+	// Refused, if it is not nil, is told of what somebody asked for, or sent, that the endpoint has not let through. It is
+	// called in the order in which that happened, and keeps whatever else the bus says waiting.
+	Refused func(Refusal)
+}
+
+// A Refusal is something that an endpoint has not let through.
+type Refusal struct {
+	// Peer is the unique name of who came through the endpoint.
+	Peer string
+	// Policy would permit it, if its Name is a well-known one. It has one Access, or one of Calls or Broadcasts, which
+	// describes the message. Name is a unique name if it was about a peer without any other.
+	Policy NamePolicy
+	// Lost is how many refusals before this one were not told, as there were too many.
+	Lost uint64
 }
 
 // An Endpoint is a further door to a bus, which this program has made (kdbus.endpoint(7)). Programs of either
@@ -42,8 +56,9 @@ func MakeEndpoint(ctx context.Context, addr string, config EndpointConfig) (*End
 		return nil, fmt.Errorf("kdbus: make the endpoint %s: %w", config.Name, err)
 	}
 	e := new(Endpoint)
-	cmd := &abi.EndpointMake{Flags: config.Access, Name: config.Name, Policies: policies}
+	cmd := &abi.EndpointMake{Flags: config.Access, Name: config.Name, Policies: policies, Report: config.Refused != nil}
 	e.conn, err = new(Dialer).dial(ctx, addr, "no endpoint "+config.Name, func(ctx context.Context, c *Conn) (err error) {
+		c.refused = config.Refused
 		e.path, err = c.make(ctx, cmd)
 		return err
 	})
@@ -88,4 +103,34 @@ func (c *Conn) make(ctx context.Context, cmd abi.Command) (path string, err erro
 		return err
 	})
 	return path, err
+}
+
+// tellRefused tells who has made an endpoint of something that it has refused.
+func (c *Conn) tellRefused(lost uint64, report []byte) error {
+	var r abi.Refused
+	if err := r.Decode(report); err != nil {
+		return err
+	}
+	if c.refused == nil {
+		return nil
+	}
+	levels := [...]AccessLevel{abi.PolicySee: AccessSee, abi.PolicyTalk: AccessTalk, abi.PolicyOwn: AccessOwn}
+	told := Refusal{Peer: uniqueName(r.ID), Policy: NamePolicy{Name: r.Policy.Name}, Lost: lost}
+	for _, a := range r.Policy.Access {
+		told.Policy.Access = append(told.Policy.Access, Access{Kind: AccessWorld, Level: levels[a.Access]})
+	}
+	for _, list := range [...]struct {
+		from []string
+		to   *[]Match
+	}{{r.Policy.Calls, &told.Policy.Calls}, {r.Policy.Broadcasts, &told.Policy.Broadcasts}} {
+		for _, text := range list.from {
+			m, err := ParseMatch(text)
+			if err != nil {
+				return err
+			}
+			*list.to = append(*list.to, m)
+		}
+	}
+	c.refused(told)
+	return nil
 }

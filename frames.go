@@ -106,6 +106,9 @@ func (t *frames) read(frame []byte, owned bool) (*Message, error) {
 	switch {
 	case h.Cmd == abi.CmdSend && h.Code == 0 && len(body) > 0:
 		// It is a message like any other.
+	case h.Cmd == abi.CmdRefused:
+		closeFDs(fds)
+		return nil, t.conn.tellRefused(h.Tag, body)
 	case h.Cmd != abi.CmdRecv:
 		closeFDs(fds)
 		return t.answer(&h, body)

@@ -62,6 +62,8 @@ func (c Cmd) String() string {
 		return "BRIEF"
 	case CmdBroadcast:
 		return "BROADCAST"
+	case CmdRefused:
+		return "REFUSED"
 	}
 	return fmt.Sprintf("command %#x", uint32(c))
 }

@@ -149,7 +149,7 @@ func (it Item) check() fault {
 // fixedSize returns the size of the data of items whose data has a fixed size.
 func (t ItemType) fixedSize() (int, bool) {
 	switch t {
-	case ItemReplyTimeout, ItemReplyDead:
+	case ItemReplyTimeout, ItemReplyDead, ItemReport:
 		return 0, true
 	case ItemCancelFD:
 		return 4, true

@@ -78,6 +78,8 @@ const (
 	// ItemPath is a string in the answers to BUS_MAKE and ENDPOINT_MAKE: where what was made is in
 	// the file system of the bus.
 	ItemPath
+	// ItemReport has no data; in ENDPOINT_MAKE it asks for [Refused].
+	ItemReport
 )
 
 // isMetadata reports whether items of this type are metadata of a sender.
@@ -104,7 +106,7 @@ var (
 	notificationItemNames = [...]string{
 		"NAME_ADD", "NAME_REMOVE", "NAME_CHANGE", "ID_ADD", "ID_REMOVE", "REPLY_TIMEOUT", "REPLY_DEAD",
 	}
-	ownItemNames = [...]string{"REASON", "NAME_SUBTREE", "POLICY_CALL", "POLICY_BROADCAST", "PATH"}
+	ownItemNames = [...]string{"REASON", "NAME_SUBTREE", "POLICY_CALL", "POLICY_BROADCAST", "PATH", "REPORT"}
 )
 
 func (t ItemType) String() string {
@@ -119,7 +121,7 @@ func (t ItemType) String() string {
 		return notificationItemNames[t-ItemNameAdd]
 	case t == ItemMatchRule:
 		return "MATCH_RULE"
-	case t >= ItemReason && t <= ItemPath:
+	case t >= ItemReason && t <= ItemReport:
 		return ownItemNames[t-ItemReason]
 	}
 	return "type 0x" + strconv.FormatUint(uint64(t), 16)

@@ -80,6 +80,8 @@ type EndpointMake struct {
 	// Policies of the endpoint, as in its manual page. The kernel took them by
 	// ENDPOINT_UPDATE only.
 	Policies []Policy
+	// Report asks to be told what the endpoint does not let through: see [Refused].
+	Report bool
 }
 
 // Cmd returns CmdEndpointMake.
@@ -99,6 +101,8 @@ func (m *EndpointMake) Decode(b []byte) error {
 			m.Negotiate.set(it.Data)
 		case it.Type == ItemMakeName:
 			m.Name = text(it.Data)
+		case it.Type == ItemReport:
+			m.Report = true
 		case !probe:
 			return r.read(it)
 		}
@@ -117,6 +121,9 @@ func (m *EndpointMake) Append(dst []byte) []byte {
 	dst = m.Negotiate.append(appendHead(dst, uint64(m.Flags), m.Negotiate, 0))
 	if m.Name != "" {
 		dst = appendStringItem(dst, ItemMakeName, m.Name)
+	}
+	if m.Report {
+		dst = appendItemHeader(dst, ItemReport, 0)
 	}
 	return putSize(appendPolicies(dst, m.Policies), start)
 }

@@ -40,6 +40,7 @@ var (
 		{ItemNameSubtree, repeated},
 		{ItemPolicyCall, repeated},
 		{ItemPolicyBroadcast, repeated},
+		{ItemReport, optional},
 	}}
 	endpointUpdateShape = shape{"ENDPOINT_UPDATE", sizeCmd, 0, []itemRule{
 		{ItemName, repeated},

@@ -18,8 +18,8 @@ type Refused struct {
 	Kind RefusedKind
 	// Conn is who came through the endpoint.
 	Conn *Conn
-	// Name is the well-known name that it was about: the one asked for, else one of the other connection's; "" if
-	// it has none.
+	// Name is what it was about: the name that was asked for, else one of the other connection's, which is its unique
+	// name if it has no other.
 	Name string
 	// Message is the message, or nil. It has PartView if that could be made. It is only to be looked at during the call.
 	Message *Message
@@ -38,8 +38,12 @@ func (g *gate) tellPeer(kind RefusedKind, c, other *Conn, m *Message) {
 		return
 	}
 	r := Refused{Kind: kind, Conn: c, Name: m.DstName, Message: m}
-	if (r.Name == "" || kind == RefusedHear) && len(other.owned) > 0 {
+	switch {
+	case r.Name != "" && kind == RefusedTalk:
+	case len(other.owned) > 0:
 		r.Name = other.owned[0]
+	default:
+		r.Name = other.UniqueName()
 	}
 	g.refused(r)
 }

@@ -124,9 +124,9 @@ type customEndpoint struct {
 }
 
 // MakeEndpoint implements native.Endpoints.
-func (h *hub) MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFlags, policies []bus.NamePolicy) (native.Endpoint, error) {
+func (h *hub) MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (native.Endpoint, error) {
 	creds := maker.Creds()
-	endpoint, err := h.bus.NewEndpoint(bus.EndpointConfig{Name: name, UID: creds.UID, Policies: policies})
+	endpoint, err := h.bus.NewEndpoint(bus.EndpointConfig{Name: name, UID: creds.UID, Policies: policies, Refused: refused})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package dbus1
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/kdbus-go/kdbus/bus"
@@ -42,6 +43,16 @@ func (s *Subscriptions) Remove(c *bus.Conn, cookie uint64) error {
 		}
 		return nil
 	})
+}
+
+// Describe returns what is in the header of a message, if it has a View, as the text of somebody else's making: it stays.
+func (*Subscriptions) Describe(m *bus.Message) (path, iface, member string) {
+	view, _ := m.View.(*matchMessage)
+	if view == nil {
+		return "", "", ""
+	}
+	h := view.Header
+	return strings.Clone(string(h.Path)), strings.Clone(h.Interface), strings.Clone(h.Member)
 }
 
 // Compile reads a match rule, to be evaluated as part of a match of the core. The error is EINVAL,

@@ -250,6 +250,8 @@ func (r *fakeRules) Remove(c *bus.Conn, cookie uint64) error {
 
 func (r *fakeRules) View(h *wire.Header, body []byte) any { return h.Member }
 
+func (*fakeRules) Describe(*bus.Message) (path, iface, member string) { return "/described", "", "" }
+
 func (r *fakeRules) Compile(rule string) (bus.Rule, error) {
 	if rule == "bad" {
 		return nil, &bus.Error{Errno: syscall.EINVAL, Detail: "bad rule"}

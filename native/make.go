@@ -17,9 +17,9 @@ import (
 // Endpoints makes custom endpoints of a bus, with sockets by which they can be reached. Safe for concurrent use.
 type Endpoints interface {
 	// MakeEndpoint makes one for the user of maker's peer. The name begins with that user's number, and can be that of a
-	// file; it and the policies have been judged in all other respects, too. It may take its time. The error is
-	// a [*bus.Error], or has an errno.
-	MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFlags, policies []bus.NamePolicy) (Endpoint, error)
+	// file; it and the policies have been judged in all other respects, too. Refused is that of
+	// [bus.EndpointConfig], and may be nil. It may take its time. The error is a [*bus.Error], or has an errno.
+	MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (Endpoint, error)
 }
 
 // Endpoint is a custom endpoint that a client has made.
@@ -117,15 +117,44 @@ func (c *conn) endpointMake(r *request, m *abi.EndpointMake) error {
 	if err != nil {
 		return err
 	}
-	made, err := c.server.config.Endpoints.MakeEndpoint(c.peer, m.Name, m.Flags, policies)
+	var reports *reporter
+	var refused func(bus.Refused)
+	if m.Report {
+		reports = newReporter(c.peer, c.server.config.Rules)
+		refused = reports.note
+	}
+	made, err := c.server.config.Endpoints.MakeEndpoint(c.peer, m.Name, m.Flags, policies, refused)
 	if err != nil {
 		return err
+	}
+	if reports != nil {
+		made = &reported{made, reports}
+		go reports.run()
 	}
 	if err := c.keep(r, made); err != nil {
 		return err
 	}
 	c.setup.endpoint = made
 	return nil
+}
+
+// reported is an endpoint with somebody who tells what it refuses.
+type reported struct {
+	Endpoint
+	reports *reporter
+}
+
+// SetPolicies implements Endpoint. What was refused before is told before its answer.
+func (r *reported) SetPolicies(policies []bus.NamePolicy) error {
+	err := r.Endpoint.SetPolicies(policies)
+	r.reports.drain()
+	return err
+}
+
+// Close implements Node.
+func (r *reported) Close() {
+	r.Endpoint.Close()
+	r.reports.stop()
 }
 
 // endpointUpdate replaces what the endpoint lets through: kdbus.endpoint(7), "Updating endpoints".

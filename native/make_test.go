@@ -46,11 +46,11 @@ func (n *fakeNodes) add(name string) error {
 	return nil
 }
 
-func (n *fakeNodes) MakeEndpoint(maker *transport.Peer, name string, _ abi.MakeFlags, policies []bus.NamePolicy) (native.Endpoint, error) {
+func (n *fakeNodes) MakeEndpoint(maker *transport.Peer, name string, _ abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (native.Endpoint, error) {
 	if err := n.add(name); err != nil {
 		return nil, err
 	}
-	e, err := maker.Server().Endpoint().Bus().NewEndpoint(bus.EndpointConfig{Name: name, UID: maker.Creds().UID, Policies: policies})
+	e, err := maker.Server().Endpoint().Bus().NewEndpoint(bus.EndpointConfig{Name: name, UID: maker.Creds().UID, Policies: policies, Refused: refused})
 	if err != nil {
 		(&fakeNode{nodes: n, name: name}).Close()
 		return nil, err

@@ -36,6 +36,8 @@ type Rules interface {
 	// View returns what a message is to those rules, for [bus.Message.View]. It is valid as long as
 	// h and body are.
 	View(h *wire.Header, body []byte) any
+	// Describe returns what is in the header of a message, as far as that is known.
+	Describe(m *bus.Message) (path, iface, member string)
 	// Compile reads a match rule, to be a condition among others. The error, a [*bus.Error], is
 	// EINVAL.
 	Compile(rule string) (bus.Rule, error)

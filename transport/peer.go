@@ -146,6 +146,16 @@ func (p *Peer) WriteEarly(b []byte) error {
 	return err
 }
 
+// Notify writes to a peer that has settled, whole or not at all: b is short, and a socket takes what fits into
+// one of its buffers at once. Any goroutine may call it, at any time.
+func (p *Peer) Notify(b []byte) error {
+	if !p.acquire() {
+		return syscall.ENOTCONN
+	}
+	defer p.release()
+	return p.WriteEarly(b)
+}
+
 // acquire takes hold of the socket; false means that it is closed.
 func (p *Peer) acquire() bool {
 	for {

@@ -31,7 +31,8 @@ func (o *sandboxOptions) run(ctx context.Context, argv []string, stderr io.Write
 	// Caught rather than ignored: COMMAND must not inherit that.
 	notifyUnlessIgnored(make(chan os.Signal, 1), unix.SIGPIPE)
 
-	endpoint, list, err := o.makeEndpoint(ctx)
+	refusals := newRefusals(o, stderr)
+	endpoint, list, err := o.makeEndpoint(ctx, refusals.note())
 	if err != nil {
 		return fail(err)
 	}
@@ -59,6 +60,9 @@ func (o *sandboxOptions) run(ctx context.Context, argv []string, stderr io.Write
 			box.Wait()
 			return fail(errors.New("the bus has ended, and so has the command"))
 		case <-box.Ended():
+			if err := refusals.end(ctx, endpoint); err != nil {
+				return fail(err)
+			}
 			return o.end(box)
 		}
 	}
@@ -76,8 +80,8 @@ func (o *sandboxOptions) end(box *sandbox.Sandbox) error {
 	return nil
 }
 
-// makeEndpoint makes the endpoint of the sandbox. It also returns the addresses of the bus.
-func (o *sandboxOptions) makeEndpoint(ctx context.Context) (*kdbus.Endpoint, []address.Address, error) {
+// makeEndpoint makes the endpoint of the sandbox, which tells refused what it does not let through. It also returns the addresses of the bus.
+func (o *sandboxOptions) makeEndpoint(ctx context.Context, refused func(kdbus.Refusal)) (*kdbus.Endpoint, []address.Address, error) {
 	addr, from := o.bus.where()
 	if from != "" {
 		from = " (from " + from + ")"
@@ -86,7 +90,10 @@ func (o *sandboxOptions) makeEndpoint(ctx context.Context) (*kdbus.Endpoint, []a
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w%s", err, from)
 	}
-	config := kdbus.EndpointConfig{Name: fmt.Sprintf("%d-sandbox-%s", os.Geteuid(), strings.ToLower(rand.Text()[:12]))}
+	config := kdbus.EndpointConfig{
+		Name:    fmt.Sprintf("%d-sandbox-%s", os.Geteuid(), strings.ToLower(rand.Text()[:12])),
+		Refused: refused,
+	}
 	if config.Policies, err = namePolicies(o.policy.Entries()); err != nil {
 		return nil, nil, err
 	}

@@ -12,7 +12,9 @@ type Kind uint8
 const (
 	// Seeing is to ask about a name.
 	Seeing Kind = iota + 1
-	// Calling is to send a call or a signal to a name, or to start it.
+	// Starting is to start a name.
+	Starting
+	// Calling is to send a call or a signal to a name.
 	Calling
 	// Hearing is to receive a broadcast of the owner of a name, which was subscribed to.
 	Hearing
@@ -41,6 +43,8 @@ func (r Refusal) Flag() string {
 		return "--see=" + r.Name
 	case r.Kind == Owning:
 		return "--own=" + r.Name
+	case r.Kind == Starting:
+		return "--talk=" + r.Name
 	case r.Kind == Calling:
 		return "--call=" + r.Name + "=" + r.rule()
 	}
@@ -82,7 +86,7 @@ func (l *Learner) Add(r Refusal) bool {
 	}
 	path := r.Path
 	r.Path = ""
-	if r.Kind == Seeing || r.Kind == Owning {
+	if r.Kind != Calling && r.Kind != Hearing {
 		r.Interface, r.Member, path = "", "", ""
 	}
 	if l.paths == nil {
