@@ -94,7 +94,7 @@ type Activation struct {
 	settings    Settings
 	environment map[string]string
 	services    map[string]*service
-	waiting     map[uint32]load // by user
+	waiting     map[bus.Payer]load
 	closed      bool
 	launched    uint64 // units that were made
 
@@ -114,7 +114,7 @@ func New(config Config) (*Activation, error) {
 		environment: inherited(config.Environment),
 		services:    make(map[string]*service),
 		holders:     make(map[string]*bus.Conn),
-		waiting:     make(map[uint32]load),
+		waiting:     make(map[bus.Payer]load),
 	}
 	a.launcher.activation = a
 	if config.Systemd {

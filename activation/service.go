@@ -55,10 +55,12 @@ func (s *service) Wake() {
 func (s *service) Wanted(meta.Kinds) {}
 
 // Admit implements bus.Service.
-func (s *service) Admit(uid uint32, size int) error { return s.activation.admit(s.name, uid, size) }
+func (s *service) Admit(payer bus.Payer, who bus.Account, size int) error {
+	return s.activation.admit(s.name, payer, who, size)
+}
 
 // Release implements bus.Service.
-func (s *service) Release(uid uint32, size int) { s.activation.release(uid, size) }
+func (s *service) Release(payer bus.Payer, size int) { s.activation.release(payer, size) }
 
 // Started implements bus.Service.
 func (s *service) Started() {

@@ -2,17 +2,17 @@ package bus
 
 import "fmt"
 
-// An account is on whose cost something is that is limited: a user's, or that of a custom endpoint, by which its
+// A Payer is on whose account something is that is limited: a user, or a custom endpoint, by which its
 // connections do not share what their users have: kdbus.endpoint(7). The low bits are the user, or above them
-// the number of the endpoint.
-type account uint64
+// the number of the endpoint. [Account] is the same for people.
+type Payer uint64
 
 // payer returns what is charged for m.
-func (m *Message) payer() account {
+func (m *Message) payer() Payer {
 	if m.door != 0 {
-		return account(m.door) << 32
+		return Payer(m.door) << 32
 	}
-	return account(m.uid)
+	return Payer(m.uid)
 }
 
 // busUID is the account of the bus's own answers: nobody's uid, see setreuid(2). What others have
@@ -20,9 +20,9 @@ func (m *Message) payer() account {
 const busUID = 1<<32 - 1
 
 // busAccount is that of busUID.
-const busAccount account = busUID
+const busAccount Payer = busUID
 
-// An Account is an account for people: a user's, or a custom endpoint's.
+// An Account is a Payer for people: a user, or a custom endpoint.
 type Account struct {
 	// UID is the user, or who made the endpoint.
 	UID uint32
@@ -55,12 +55,12 @@ func (c *Conn) Account() Account {
 // closedEndpoint is the name of endpoints that are closed, while there is still something on their accounts.
 const closedEndpoint = "closed endpoint"
 
-// nameOf makes an Account of an account. Bus.mu is held.
-func (b *Bus) nameOf(a account) Account {
-	door := uint16(a >> 32)
+// nameOf makes an Account of a Payer. Bus.mu is held.
+func (b *Bus) nameOf(p Payer) Account {
+	door := uint16(p >> 32)
 	switch e := b.doors[door]; {
 	case door == 0:
-		return Account{UID: uint32(a)}
+		return Account{UID: uint32(p)}
 	case e == nil:
 		return Account{Endpoint: closedEndpoint}
 	default:

@@ -103,3 +103,48 @@ func TestConnectionsOfEndpointsAreCountedApart(t *testing.T) {
 		t.Errorf("the user has %d connections", n)
 	}
 }
+
+// ledgers is a bus.Service that writes down who waits.
+type ledgers struct {
+	aService
+	held map[bus.Payer]bus.Account
+}
+
+func (l *ledgers) Admit(payer bus.Payer, who bus.Account, _ int) error {
+	if _, full := l.held[payer]; full {
+		return errTooMany
+	}
+	l.held[payer] = who
+	return nil
+}
+
+func (l *ledgers) Release(payer bus.Payer, _ int) { delete(l.held, payer) }
+
+// Who came by a custom endpoint uses up nobody else's share of what may wait for services.
+func TestWhatWaitsForServicesIsOnTheAccountOfTheEndpoint(t *testing.T) {
+	b := newServiceBus(t, nil)
+	l := &ledgers{held: make(map[bus.Payer]bus.Account)}
+	b.connect(activator(example), func(c *bus.ConnConfig) { c.Service = l })
+	e := b.through(permit(example, world(bus.AccessOwn)))
+	one, two, outside := b.connectBy(e, ofUser(1)), b.connectBy(e, ofUser(2)), b.connect(ofUser(1))
+	one.mustPost(toName(example, "x"))
+	for _, p := range []*peer{one, two} {
+		if err := p.post(toName(example, "y")); !errors.Is(err, errTooMany) {
+			t.Errorf("got %v", err)
+		}
+	}
+	outside.mustPost(toName(example, "z"))
+	names := make(map[string]bool)
+	for _, who := range l.held {
+		names[who.String()] = true
+	}
+	if diff := gocmp.Diff(map[string]bool{"endpoint 1000-test": true, "user 1": true}, names); diff != "" {
+		t.Errorf("who waits (-want +got):\n%s", diff)
+	}
+	e.Close()
+	outside.mustAcquire(example, 0)
+	outside.expect("3: z")
+	if len(l.held) != 0 {
+		t.Errorf("still on accounts: %v", l.held)
+	}
+}

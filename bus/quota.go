@@ -18,12 +18,12 @@ type Quota struct {
 
 // usage is what one user, or one custom endpoint, holds of a queue.
 type usage struct {
-	account     account
+	payer       Payer
 	bytes, msgs int
 	fds, memfds uint32
 }
 
-// ledger is the account book of one queue: an entry for each account that has something in it.
+// ledger is the account book of one queue: an entry for each payer that has something in it.
 type ledger struct {
 	total   int // bytes of all users
 	peak    int // the most that total has been
@@ -32,16 +32,16 @@ type ledger struct {
 	users   []usage
 }
 
-func (l *ledger) entry(a account) *usage {
+func (l *ledger) entry(p Payer) *usage {
 	for i := range l.users {
-		if l.users[i].account == a {
+		if l.users[i].payer == p {
 			return &l.users[i]
 		}
 	}
-	// Not usage{account: a}: that goes through memory, in pieces that the processor waits for.
+	// Not usage{payer: p}: that goes through memory, in pieces that the processor waits for.
 	l.users = append(l.users, usage{})
 	u := &l.users[len(l.users)-1]
-	u.account = a
+	u.payer = p
 	return u
 }
 
@@ -90,7 +90,7 @@ func (l *ledger) check(u *usage, q *Quota, m *Message) *breach {
 		return &breach{limitQueueBytes, "bytes", u.bytes, q.Bytes}
 	}
 	// Answers of the bus are many and small if a peer asks much at a time: their bytes count.
-	if q.Messages > 0 && u.msgs >= q.Messages && u.account != busAccount {
+	if q.Messages > 0 && u.msgs >= q.Messages && u.payer != busAccount {
 		return &breach{limitMessages, "messages", u.msgs, q.Messages}
 	}
 	if fds > 0 && int(u.fds)+fds > q.FDs {
@@ -106,7 +106,7 @@ func (l *ledger) check(u *usage, q *Quota, m *Message) *breach {
 // has, for the bus's answers to it.
 func (l *ledger) checkFair(u *usage, q *Quota, size int) *breach {
 	half := q.Bytes / 2
-	if u.account == busAccount {
+	if u.payer == busAccount {
 		if u.bytes+size > half {
 			return &breach{limitPool, "bytes", u.bytes, half}
 		}
@@ -114,7 +114,7 @@ func (l *ledger) checkFair(u *usage, q *Quota, size int) *breach {
 	}
 	free := half - l.total
 	for i := range l.users {
-		if l.users[i].account == busAccount {
+		if l.users[i].payer == busAccount {
 			free += l.users[i].bytes
 		}
 	}
@@ -142,7 +142,7 @@ func (l *ledger) limit(u *usage, q *Quota) int {
 	}
 	free := q.Bytes/2 - l.total + u.bytes
 	for i := range l.users {
-		if l.users[i].account == busAccount {
+		if l.users[i].payer == busAccount {
 			free += l.users[i].bytes
 		}
 	}

@@ -15,15 +15,15 @@ import (
 // A Service is what makes an activator one of this kind, see ConnConfig. Its methods are called with the
 // bus and the connection locked; they must not block and not call back into the bus.
 type Service interface {
-	// Admit is asked before something waits for the service that is of the user uid and is
-	// accounted with size bytes. An error refuses it.
-	Admit(uid uint32, size int) error
+	// Admit is asked before something waits for the service that is on the account of payer, whom people call who,
+	// and is accounted with size bytes. An error refuses it.
+	Admit(payer Payer, who Account, size int) error
 	// Prompt is called before a message waits for the service, with the bus locked for writing. It returns
 	// a message of the bus to be sent before, and the name that it goes to, as SendToName takes them; ""
 	// for none.
 	Prompt() (name string, build func(owner *Conn) *Message)
 	// Release tells that it waits no longer.
-	Release(uid uint32, size int)
+	Release(payer Payer, size int)
 	// Started tells that a connection has taken the name. What waited is on its way.
 	Started()
 }
@@ -283,11 +283,11 @@ func (c *Conn) admit(m *Message) error {
 		l.add(l.entry(busAccount), m)
 		return nil
 	}
-	if err := c.service.Admit(m.uid, m.Size()); err != nil {
+	if err := c.service.Admit(m.payer(), c.bus.nameOf(m.payer()), m.Size()); err != nil {
 		return err
 	}
 	if over := l.charge(&c.limits.load().Quota, m); over != nil {
-		c.service.Release(m.uid, m.Size())
+		c.service.Release(m.payer(), m.Size())
 		return c.full(m, over, reported)
 	}
 	return nil
@@ -296,7 +296,7 @@ func (c *Conn) admit(m *Message) error {
 // discharge undoes what admit has told the service. c.mu is held.
 func (c *Conn) discharge(m *Message) {
 	if c.service != nil && m.special && m.uid != busUID {
-		c.service.Release(m.uid, m.Size())
+		c.service.Release(m.payer(), m.Size())
 	}
 }
 

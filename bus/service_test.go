@@ -18,7 +18,7 @@ type aService struct {
 	prompt                        string
 }
 
-func (s *aService) Admit(_ uint32, size int) error {
+func (s *aService) Admit(_ bus.Payer, _ bus.Account, size int) error {
 	if s.limit > 0 && s.waiting == s.limit {
 		return errTooMany
 	}
@@ -27,7 +27,7 @@ func (s *aService) Admit(_ uint32, size int) error {
 	return nil
 }
 
-func (s *aService) Release(_ uint32, size int) {
+func (s *aService) Release(_ bus.Payer, size int) {
 	s.waiting--
 	s.size -= size
 }

@@ -31,8 +31,8 @@ func (c *Conn) QueueShares() []QueueShare {
 	shares := make([]QueueShare, 0, len(l.users))
 	for i := range l.users {
 		u := &l.users[i]
-		if u.account != busAccount {
-			shares = append(shares, QueueShare{Account: c.bus.nameOf(u.account), Messages: u.msgs, Bytes: u.bytes, FDs: int(u.fds), Memfds: int(u.memfds),
+		if u.payer != busAccount {
+			shares = append(shares, QueueShare{Account: c.bus.nameOf(u.payer), Messages: u.msgs, Bytes: u.bytes, FDs: int(u.fds), Memfds: int(u.memfds),
 				MaxBytes: l.limit(u, &c.limits.load().Quota)})
 		}
 	}
