@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,7 +26,12 @@ it.
 
 What the bus knows is what was true when the peer connected. What it does not tell is
 read in /proc, if that process still runs; --augment-creds=no leaves that out. Capabilities
-go over several lines. "n/a" is what there is none of.`,
+go over several lines. "n/a" is what there is none of.
+
+A kdbus bus also tells what is used of what is limited, and of how much: of a connection, what
+waits in its queue, whose it is and how much of its share there that has used (at 100% the bus refuses
+more); of the bus, what each user has, and each endpoint that was made, how often they were refused
+something, and which limits those were.`,
 		Example: `  kdbus status --user                            # the bus
   kdbus status --user org.freedesktop.portal.Desktop
   kdbus status 1234                              # a process, on any bus or none`,
@@ -40,6 +46,8 @@ go over several lines. "n/a" is what there is none of.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var head [][2]string
 		var p *metadata.Peer
+		var limited quotas
+		var users metadata.Users
 		var err error
 		if pid, isNumber := processID(args); isNumber {
 			if p, err = metadata.Process(pid); err != nil {
@@ -58,20 +66,25 @@ go over several lines. "n/a" is what there is none of.`,
 			if p, err = peerStatus(cmd.Context(), conn, args[0], bool(augment)); err != nil {
 				return err
 			}
+			if args[0] == busName {
+				limited = busQuotas(cmd.Context(), conn, &users)
+			} else {
+				limited = peerQuotas(cmd.Context(), conn, args[0], &users)
+			}
 		}
 		if *mode != jsontext.Off {
 			var o jsontext.Object
 			for _, field := range head {
 				o = append(o, jsontext.Member{Key: strings.Replace(strings.ToLower(field[0]), "bus", "bus_", 1), Value: field[1]})
 			}
-			return print(jsontext.Append(nil, append(o, metadata.JSON(p)...), *mode))
+			return print(jsontext.Append(nil, slices.Concat(o, metadata.JSON(p), limited.json()), *mode))
 		}
 		style := styleOf(cmd.OutOrStdout())
 		var text []byte
 		for _, field := range head {
 			text = fmt.Appendf(text, "%s=%s\n", field[0], style.Bold(field[1]))
 		}
-		return print(metadata.AppendStatus(text, p, style.Bold))
+		return print(limited.append(metadata.AppendStatus(text, p, style.Bold)))
 	}
 	return cmd
 }

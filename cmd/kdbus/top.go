@@ -24,7 +24,7 @@ type top struct {
 	watch    *watch
 	asker    *kdbus.Conn // which can still send
 	counter  counter
-	had, has map[uint32]userQuota // what users had before and have now; nil if the bus does not tell
+	had, has map[account]userQuota // what users had before and have now; nil if the bus does not tell
 	users    metadata.Users
 	interval time.Duration
 	mode     jsontext.Mode
@@ -48,7 +48,8 @@ A kdbus bus also tells how full queues are. QUOTA of a connection is how much of
 in that queue the user FILLED BY has used, of whom most waits there; at 100% the bus refuses
 to take more from that user for that connection. Of users, it is the same where it is most,
 HELD is what they have sent and nobody has received yet, REFUSED how often they have reached
-a limit meanwhile, and CONNECTIONS how many they have.
+a limit meanwhile, and CONNECTIONS how many they have. What comes through an endpoint that somebody
+has made counts as the endpoint's, and not as its user's: it has a line of its own.
 
 On a terminal the tables are shown again and again until Ctrl-C; elsewhere, and as JSON,
 once. Times in JSON are in microseconds, the interval in seconds.`,

@@ -58,7 +58,7 @@ func (t *top) queueCells(queue queueUse) []table.Cell {
 	if queue.known && queue.shares {
 		cells[0], cells[1], cells[2] = number(queue.limit), number(queue.dropped), percent(queue.percent)
 		if queue.percent > 0 || queue.messages > 0 {
-			cells[3] = table.Text(t.users.Name(uint64(queue.filledBy)))
+			cells[3] = table.Text(queue.filledBy.name(&t.users))
 		}
 	}
 	return cells
@@ -82,9 +82,9 @@ func (t *top) connections() (connections, byUser *table.Table) {
 		}
 	}
 	users := make(map[string]*userTraffic)
-	for uid, quota := range t.has {
-		quota.refused -= t.had[uid].refused
-		users[t.users.Name(uint64(uid))] = &userTraffic{quota: &quota}
+	for who, quota := range t.has {
+		quota.refused -= t.had[who].refused
+		users[who.name(&t.users)] = &userTraffic{quota: &quota}
 	}
 	for _, unique := range t.busiest() {
 		talker := t.counter.talkers[unique]
