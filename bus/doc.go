@@ -4,10 +4,11 @@
 //
 // The objects:
 //
-//   - A [Domain] is the root. It counts the connections of each user and numbers messages.
+//   - A [Domain] is the root. It counts the buses, endpoints and connections of each user, and numbers messages.
 //   - A [Bus] is where connections meet: connections by id, names, subscriptions,
 //     monitors, policy.
-//   - An [Endpoint] is a door to a bus. Front-ends connect through one.
+//   - An [Endpoint] is a door to a bus. Front-ends connect through one. Custom ones let through what their policies
+//     permit, and nothing else.
 //   - A [Conn] is one peer: an id that is never given again, the names it owns, the
 //     calls it waits for, and one receive queue.
 //   - A [Message] is what moves; an envelope the core understands around a payload
@@ -15,7 +16,7 @@
 //
 // A front-end (dbus1, native, kdbusfs) turns bytes into calls on a Conn, and gives the core a
 // [Receiver] to be told when there is something in that Conn's queue. Driving a Conn takes three
-// steps, repeated: read a batch of messages, call [Conn.Send] for each, then [Conn.Flush] once,
+// steps, repeated: read a batch of messages, call [Conn.Send] for each, then [Conn.Flush],
 // which wakes every receiver that got something.
 //
 // # Delivery
@@ -54,6 +55,13 @@
 // finds without trying each (bloom.go). Peers of kdbus need a match even for signals that are
 // addressed to them; those of D-Bus 1 do not.
 //
+// # Policy
+//
+// What a connection may do, and whom it may know, three parties decide, which all have to permit it: the custom
+// endpoint that it came through, if it did (gate.go); the policies that connections hold, with kdbus's implicit rules if the
+// bus is strict (access.go); and the [Policy] that the bus was given (policy.go). What a connection does not see
+// does not exist for it: sight.go is where all that the bus tells is asked for. Answers to calls are let through.
+//
 // # Locks
 //
 // Bus.mu (names, connections, subscriptions, monitors) comes first: unicasts hold it for reading,
@@ -61,5 +69,6 @@
 // held across a system call or a call of [Receiver] or [Maker]. [Policy], [Index], [Filter] and
 // [Rule] are called with Bus.mu held and must not call back; so is [Service], which may find Conn.mu
 // held, too. Bus.telling, which comes before both,
-// orders the calls of Receiver.Wanted and is for nothing else.
+// orders the calls of Receiver.Wanted and is for nothing else. Domain's lock and that of [Excesses] may be taken with any
+// other held; nothing is taken with one of them held.
 package bus

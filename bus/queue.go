@@ -144,6 +144,9 @@ func (c *Conn) dropLocked(dst *Conn) {
 	}
 }
 
+// Touched returns how many receivers the next Flush is going to wake. It is for the goroutine that drives c.
+func (c *Conn) Touched() int { return len(c.touched) }
+
 // Flush wakes the receivers of everything that c sent since the last Flush. Only the goroutine that
 // drives c may call it.
 func (c *Conn) Flush() {

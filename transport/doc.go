@@ -21,7 +21,8 @@
 //
 // A worker of the poller finds a socket readable and takes the peer's turn: until it gives that back,
 // nobody else reads from the peer. It reads a batch, hands each frame to the Protocol, which sends
-// messages to the bus, and flushes the peer's [bus.Conn] once, at the end. Flush wakes the receivers,
+// messages to the bus, and flushes the peer's [bus.Conn] at the end, or in between if a long batch is for one
+// receiver: then that can be at work on another processor meanwhile. Flush wakes the receivers,
 // each of which writes by itself, in that same goroutine, as much as its socket takes. What does
 // not fit waits for the poller to find space.
 //

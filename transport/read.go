@@ -130,6 +130,14 @@ func (p *Peer) takeControl(buf *readBuffer, begun bool) error {
 	return nil
 }
 
+// A long batch to few receivers wakes them in between, every wakeEvery frames: on another processor they work on
+// the beginning while the rest is handled. With more than wakeEarly receivers, as of broadcasts, that would be
+// too many system calls.
+const (
+	wakeEvery = 16
+	wakeEarly = 2
+)
+
 // consume handles all complete frames (or lines of authentication) in the first have bytes of buf,
 // and moves what is left to the beginning of the buffer that it returns. That is another one if a
 // frame has taken buf along.
@@ -138,7 +146,10 @@ func (p *Peer) consume(buf *readBuffer, have int) (*readBuffer, int, error) {
 	if err != nil {
 		return buf, 0, err
 	}
-	for p.auth == nil && len(rest) >= p.protocol.HeaderSize() {
+	for n := 1; p.auth == nil && len(rest) >= p.protocol.HeaderSize(); n++ {
+		if n%wakeEvery == 0 && p.conn != nil && p.conn.Touched() <= wakeEarly {
+			p.conn.Flush()
+		}
 		size, err := p.protocol.FrameSize(rest)
 		if err != nil {
 			return buf, 0, err
