@@ -48,6 +48,10 @@
 // that nobody sees ([DialMonitor]); and on behalf of somebody else ([Dialer.Impersonate]). What takes
 // a native connection is [ErrNotNative] without one.
 //
+// They can also make what kdbus calls an endpoint, a further door to the bus that lets through what its policies say and
+// nothing else ([MakeEndpoint]), to be given to whom one does not trust; and everybody can make buses in a domain
+// ([MakeBus]). Both last as long as the value that stands for them.
+//
 // # Priorities
 //
 // kdbus lets a receiver choose which message it takes next. This bus sends messages on as soon as there is room

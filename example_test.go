@@ -234,3 +234,58 @@ func ExampleSubscription_Receive() {
 	fmt.Println(m.Member(), m.Priority())
 	// Output: Fire -10
 }
+
+// A further door to a bus, for a program that is to see one name only.
+func ExampleMakeEndpoint() {
+	startGreeter()
+	ctx := context.Background()
+	endpoint, err := kdbus.MakeEndpoint(ctx, exampleBus(), kdbus.EndpointConfig{
+		Name: fmt.Sprintf("%d-example", os.Getuid()),
+		Policies: []kdbus.NamePolicy{{
+			Name:   "com.example.Greeter",
+			Access: []kdbus.Access{{Kind: kdbus.AccessWorld, Level: kdbus.AccessTalk}},
+		}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer endpoint.Close()
+
+	confined, err := kdbus.Dial(ctx, endpoint.Address()) // whoever is given this address
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer confined.Close()
+	greeting, err := kdbus.Call[string](ctx, confined.Object("com.example.Greeter", "/com/example/Greeter"),
+		"com.example.Greeter.Greet", "world")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = confined.NameOwner(ctx, "com.example.Secret")
+	fmt.Println(greeting, errors.Is(err, kdbus.ErrNameHasNoOwner))
+
+	if err := endpoint.Update(ctx); err != nil { // nothing comes through any more
+		log.Fatal(err)
+	}
+	_, err = confined.NameOwner(ctx, "com.example.Greeter")
+	fmt.Println(errors.Is(err, kdbus.ErrNameHasNoOwner))
+	// Output:
+	// Hello, world! true
+	// true
+}
+
+// A bus that lasts as long as this program wants it to. A daemon has to serve the domain.
+func ExampleMakeBus() {
+	ctx := context.Background()
+	bus, err := kdbus.MakeBus(ctx, kdbus.BusConfig{Name: fmt.Sprintf("%d-example", os.Getuid())})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
+	conn, err := kdbus.Dial(ctx, bus.Address())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer conn.Close()
+	// ...
+}

@@ -3,8 +3,10 @@ package kdbus_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -271,4 +273,36 @@ func ended(done <-chan struct{}) <-chan bool {
 	<-done
 	c <- true
 	return c
+}
+
+func TestARefusedCallSaysWhichLimitAndWhoFilledIt(t *testing.T) {
+	for _, dialer := range []kdbus.Dialer{{}, {DBus1: true}} {
+		address := kdbustest.Start(t).Address()
+		ctx := testContext(t)
+		activator := must(kdbus.DialActivator(ctx, address, activatedName))(t)
+		defer activator.Close()
+		filler, caller := dialWith(t, &dialer, address), dialWith(t, &dialer, address)
+		file := must(os.Open("/proc/self/exe"))(t)
+		defer file.Close()
+		for range abi.ConnMaxFDsPerUser {
+			if err := filler.Object(activatedName, "/").Send(ctx, "a.b.C", file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(filler.ListNames(ctx))(t) // all of it is with the bus
+		_, err := caller.Object(activatedName, "/").Call(ctx, "a.b.C", file)
+		var e *kdbus.Error
+		if !errors.As(err, &e) || !errors.Is(err, kdbus.ErrLimitsExceeded) || caller.Native() != errors.Is(err, syscall.EMFILE) {
+			t.Errorf("the error is %v", err)
+			continue
+		}
+		for _, want := range []string{
+			fmt.Sprintf("user %d already has %d file descriptors in the queue of connection", os.Getuid(), abi.ConnMaxFDsPerUser),
+			fmt.Sprintf("=%d)", abi.ConnMaxFDsPerUser),
+		} {
+			if !strings.Contains(e.Message, want) {
+				t.Errorf("it does not say %q: %s", want, e.Message)
+			}
+		}
+	}
 }
