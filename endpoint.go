@@ -44,6 +44,7 @@ type Refusal struct {
 type Endpoint struct {
 	special
 	path string
+	bus  string
 }
 
 // MakeEndpoint makes an endpoint of the bus at addr. Errors are EPERM, if the user is neither root nor that of
@@ -59,7 +60,7 @@ func MakeEndpoint(ctx context.Context, addr string, config EndpointConfig) (*End
 	cmd := &abi.EndpointMake{Flags: config.Access, Name: config.Name, Policies: policies, Report: config.Refused != nil}
 	e.conn, err = new(Dialer).dial(ctx, addr, "no endpoint "+config.Name, func(ctx context.Context, c *Conn) (err error) {
 		c.refused = config.Refused
-		e.path, err = c.make(ctx, cmd)
+		e.path, e.bus, err = c.make(ctx, cmd)
 		return err
 	})
 	if err != nil {
@@ -74,6 +75,10 @@ func (e *Endpoint) Path() string { return e.path }
 // Address returns the D-Bus address of the endpoint.
 func (e *Endpoint) Address() string { return address.UnixPath(e.path).String() }
 
+// BusAddresses returns the D-Bus addresses of the bus itself, separated by semicolons: what a program that is to
+// use the endpoint only has to be kept from.
+func (e *Endpoint) BusAddresses() string { return e.bus }
+
 // Update replaces all that the endpoint lets through, at once: no message is judged by half of it. Who is connected
 // stays so, and keeps names that it owns. With an error, everything stays as it was.
 func (e *Endpoint) Update(ctx context.Context, policies ...NamePolicy) error {
@@ -87,8 +92,8 @@ func (e *Endpoint) Update(ctx context.Context, policies ...NamePolicy) error {
 	return nil
 }
 
-// make runs a command that makes something, and returns where that is.
-func (c *Conn) make(ctx context.Context, cmd abi.Command) (path string, err error) {
+// make runs a command that makes something, and returns where that is, and where its bus is.
+func (c *Conn) make(ctx context.Context, cmd abi.Command) (path, addresses string, err error) {
 	err = c.do(ctx, cmd, func(answer []byte, err error) error {
 		if err != nil {
 			return err
@@ -97,12 +102,15 @@ func (c *Conn) make(ctx context.Context, cmd abi.Command) (path string, err erro
 		if err == nil {
 			path, err = abi.DecodePath(items)
 		}
+		if err == nil {
+			addresses, err = abi.DecodeAddress(items)
+		}
 		if err == nil && path == "" {
 			err = fmt.Errorf("the bus has answered %v without saying where it is", cmd.Cmd())
 		}
 		return err
 	})
-	return path, err
+	return path, addresses, err
 }
 
 // tellRefused tells who has made an endpoint of something that it has refused.

@@ -56,6 +56,9 @@ func TestWhoComesThroughAnEndpointIsConfined(t *testing.T) {
 	tree.Subtree = true
 	e := makeEndpoint(t, address, world("com.example.Seen", kdbus.AccessSee), world("com.example.Talked", kdbus.AccessTalk),
 		world("com.example.Owned", kdbus.AccessOwn), tree)
+	if got := e.BusAddresses(); got != address {
+		t.Errorf("the bus is at %s, want %s", got, address)
+	}
 	if info, err := os.Stat(e.Path()); err != nil || info.Mode().Type() != os.ModeSocket || !filepath.IsAbs(e.Path()) {
 		t.Errorf("the endpoint is %v, %v", info, err)
 	}

@@ -58,7 +58,7 @@ func MakeBus(ctx context.Context, config BusConfig) (*Bus, error) {
 	var err error
 	control := address.UnixPath(filepath.Join(domain, "control")).String()
 	b.conn, err = new(Dialer).dial(ctx, control, "no bus "+config.Name, func(ctx context.Context, c *Conn) (err error) {
-		b.path, err = c.make(ctx, cmd)
+		b.path, _, err = c.make(ctx, cmd)
 		return err
 	})
 	if err != nil {

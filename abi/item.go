@@ -111,7 +111,7 @@ func (it Item) check() fault {
 	case ItemMakeName, ItemConnDescription:
 		return checkSysname(it.Data)
 	case ItemName, ItemDstName, ItemTIDComm, ItemPIDComm, ItemExe, ItemCGroup, ItemSecLabel, ItemMatchRule,
-		ItemNameSubtree, ItemPolicyCall, ItemPolicyBroadcast, ItemPath:
+		ItemNameSubtree, ItemPolicyCall, ItemPolicyBroadcast, ItemPath, ItemAddress:
 		return checkString(it.Data)
 	case ItemOwnedName:
 		if size < 8 {

@@ -80,6 +80,9 @@ const (
 	ItemPath
 	// ItemReport has no data; in ENDPOINT_MAKE it asks for [Refused].
 	ItemReport
+	// ItemAddress is a string in the answer to ENDPOINT_MAKE: the D-Bus addresses at which the bus itself listens,
+	// separated by semicolons. Who uses the endpoint to confine a program has to keep it from those.
+	ItemAddress
 )
 
 // isMetadata reports whether items of this type are metadata of a sender.
@@ -106,7 +109,7 @@ var (
 	notificationItemNames = [...]string{
 		"NAME_ADD", "NAME_REMOVE", "NAME_CHANGE", "ID_ADD", "ID_REMOVE", "REPLY_TIMEOUT", "REPLY_DEAD",
 	}
-	ownItemNames = [...]string{"REASON", "NAME_SUBTREE", "POLICY_CALL", "POLICY_BROADCAST", "PATH", "REPORT"}
+	ownItemNames = [...]string{"REASON", "NAME_SUBTREE", "POLICY_CALL", "POLICY_BROADCAST", "PATH", "REPORT", "ADDRESS"}
 )
 
 func (t ItemType) String() string {
@@ -121,7 +124,7 @@ func (t ItemType) String() string {
 		return notificationItemNames[t-ItemNameAdd]
 	case t == ItemMatchRule:
 		return "MATCH_RULE"
-	case t >= ItemReason && t <= ItemReport:
+	case t >= ItemReason && t <= ItemAddress:
 		return ownItemNames[t-ItemReason]
 	}
 	return "type 0x" + strconv.FormatUint(uint64(t), 16)

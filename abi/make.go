@@ -173,18 +173,28 @@ func (m *EndpointUpdate) Append(dst []byte) []byte {
 // BUS_MAKE and ENDPOINT_MAKE over a socket: dst is that struct, or empty.
 func AppendPath(dst []byte, path string) []byte { return appendStringItem(dst, ItemPath, path) }
 
+// AppendAddress appends the item ADDRESS, which follows PATH in the answer to ENDPOINT_MAKE.
+func AppendAddress(dst []byte, addresses string) []byte {
+	return appendStringItem(dst, ItemAddress, addresses)
+}
+
 // DecodePath reads the item PATH from what follows the struct in such an answer.
 // Other items are skipped; where there is none, the path is empty.
-func DecodePath(items []byte) (string, error) {
-	path := ""
+func DecodePath(items []byte) (string, error) { return decodeText(items, ItemPath) }
+
+// DecodeAddress is DecodePath for the item ADDRESS.
+func DecodeAddress(items []byte) (string, error) { return decodeText(items, ItemAddress) }
+
+func decodeText(items []byte, wanted ItemType) (string, error) {
+	found := ""
 	_, err := eachReceived("answer", 0, items, func(it Item) fault {
-		if it.Type == ItemPath {
-			path = text(it.Data)
+		if it.Type == wanted {
+			found = text(it.Data)
 		}
 		return fault{}
 	})
 	if err != nil {
 		return "", err
 	}
-	return path, nil
+	return found, nil
 }

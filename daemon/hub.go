@@ -140,6 +140,14 @@ func (h *hub) MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFl
 	return e, nil
 }
 
+// Addresses implements native.Endpoint.
+func (e *customEndpoint) Addresses() string {
+	if e.hub.node != nil {
+		return e.hub.node.address.String()
+	}
+	return e.hub.daemon.Address()
+}
+
 // open gives an endpoint its socket and its server.
 func (h *hub) open(e *customEndpoint, owner nodeOwner) error {
 	h.mu.Lock()

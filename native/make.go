@@ -25,6 +25,8 @@ type Endpoints interface {
 // Endpoint is a custom endpoint that a client has made.
 type Endpoint interface {
 	Node
+	// Addresses returns where the bus itself listens, as D-Bus addresses separated by semicolons.
+	Addresses() string
 	// SetPolicies replaces what it lets through: see [bus.Endpoint.SetPolicies].
 	SetPolicies(policies []bus.NamePolicy) error
 }
@@ -134,6 +136,7 @@ func (c *conn) endpointMake(r *request, m *abi.EndpointMake) error {
 	if err := c.keep(r, made); err != nil {
 		return err
 	}
+	r.infos = abi.AppendAddress(r.infos, made.Addresses())
 	c.setup.endpoint = made
 	return nil
 }

@@ -70,6 +70,8 @@ func (n *fakeNodes) MakeBus(_ *transport.Peer, config native.BusConfig) (native.
 
 func (n *fakeNode) Path() string { return "/fake/" + n.name }
 
+func (*fakeNode) Addresses() string { return "unix:path=/fake/bus" }
+
 func (n *fakeNode) SetPolicies(p []bus.NamePolicy) error { return n.endpoint.SetPolicies(p) }
 
 func (n *fakeNode) Close() {
@@ -191,6 +193,9 @@ func TestEndpointMakeIsJudged(t *testing.T) {
 		_, items, err := abi.CutStruct(f.Body, "answer")
 		if err != nil || len(f.Body)-len(items) != 24 {
 			t.Errorf("%s: %d bytes, of which %d are items: %v", name, len(f.Body), len(items), err)
+		}
+		if addresses, err := abi.DecodeAddress(items); err != nil || addresses != "unix:path=/fake/bus" {
+			t.Errorf("%s: the bus is at %q, %v", name, addresses, err)
 		}
 		if path, err := abi.DecodePath(items); err != nil || path != "/fake/"+c.cmd.Name {
 			t.Errorf("%s: it is at %q, %v", name, path, err)

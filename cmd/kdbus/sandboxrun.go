@@ -38,7 +38,10 @@ func (o *sandboxOptions) run(ctx context.Context, argv []string, stderr io.Write
 	}
 	defer endpoint.Close()
 
-	config, inside := o.outline(list, endpoint.Path())
+	config, inside, err := o.outline(list, endpoint)
+	if err != nil {
+		return fail(err)
+	}
 	config.Argv = argv
 	config.Env = o.environment(os.Environ(), inside)
 	box, err := sandbox.Start(config)
@@ -157,27 +160,42 @@ func noEndpoint(a address.Address, from string, err error) error {
 	return noBus(a, from, err)
 }
 
-// outline returns what is the bus's in the file system, and the address at which COMMAND finds the endpoint, whose
-// socket is door.
-func (o *sandboxOptions) outline(list []address.Address, door string) (config sandbox.Config, inside string) {
+// outline returns what is the bus's in the file system, and the address at which COMMAND finds the endpoint. The
+// bus was found by list.
+func (o *sandboxOptions) outline(list []address.Address, endpoint *kdbus.Endpoint) (config sandbox.Config, inside string, err error) {
 	config = sandbox.Config{
 		Self: []string{sandboxChild},
-		Door: door,
+		Door: endpoint.Path(),
 		// The domain, or the directory that is one for a bus without: with its control, and the endpoints of all its buses.
-		Hidden:    []string{filepath.Dir(filepath.Dir(door))},
+		Hidden:    []string{filepath.Dir(filepath.Dir(endpoint.Path()))},
 		NoNetwork: o.noNetwork,
 	}
-	for _, a := range list {
-		name, err := a.UnixName()
-		if err == nil && name[0] != '@' && name[0] != 0 {
-			config.Sockets = append(config.Sockets, name)
-		}
-	}
-	inside = address.UnixPath(door).String()
+	inside = address.UnixPath(endpoint.Path()).String()
+	config.Sockets = socketFiles(list)
 	if i := slices.IndexFunc(config.Sockets, fileExists); i >= 0 {
 		inside = address.UnixPath(config.Sockets[i]).String()
 	}
-	return config, inside
+	others, err := address.Parse(endpoint.BusAddresses())
+	if err != nil {
+		return config, "", fmt.Errorf("where the bus listens: %w", err)
+	}
+	for _, a := range others {
+		if a.Transport != "unix" && !o.noNetwork {
+			return config, "", fmt.Errorf("the bus also listens at %s, from where only --no-network keeps the command", a.With("guid", ""))
+		}
+	}
+	config.Sockets = append(config.Sockets, socketFiles(others)...)
+	return config, inside, nil
+}
+
+// socketFiles returns the sockets in the file system that addresses are about.
+func socketFiles(list []address.Address) (files []string) {
+	for _, a := range list {
+		if name, err := a.UnixName(); err == nil && name[0] != '@' {
+			files = append(files, name)
+		}
+	}
+	return files
 }
 
 // environment returns env as COMMAND is to see it.
