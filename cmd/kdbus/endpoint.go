@@ -146,12 +146,10 @@ func (o *endpointOptions) policies() ([]kdbus.NamePolicy, error) {
 
 // make makes the endpoint.
 func (o *endpointOptions) make(ctx context.Context) (*kdbus.Endpoint, error) {
-	addr, _ := o.bus.where()
-	conn, err := o.bus.dial(ctx, kdbus.Dialer{}) // which says best why there is no bus
+	addr, err := o.bus.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn.Close()
 	e, err := kdbus.MakeEndpoint(ctx, addr, o.config)
 	switch {
 	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.EOPNOTSUPP):

@@ -204,7 +204,7 @@ var notJustExecuted = map[string]string{
 
 // scripted are the commands and examples of which a script in testdata shows that they work, with the configuration,
 // the domain, or the file of a policy that they need.
-var scripted = regexp.MustCompile(`^kdbus (policy|bus|sandbox|endpoint make --system|endpoint make --user --policy)\b`)
+var scripted = regexp.MustCompile(`^kdbus (policy|bus|name (acquire|activate|protect)|sandbox|endpoint make --system|endpoint make --user --policy)\b`)
 
 // Every other example does what it is an example of, where those are of whom the examples speak.
 func TestExamplesWork(t *testing.T) {
