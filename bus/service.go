@@ -61,6 +61,7 @@ func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error
 	case n != nil && len(n.owners) > 0:
 		return errorf(ErrExists, "the name %s has an owner", name)
 	case n == nil || n.activator == nil || n.activator.service == nil:
+		c.missed(RefusedTalk, name, nil)
 		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
 	case c.confined != nil && !c.confined.gate.permits(c, name, AccessTalk):
 		c.confined.gate.tell(Refused{Kind: RefusedTalk, Conn: c, Name: name})
