@@ -217,7 +217,16 @@ func drawOther(t *rapid.T) action {
 			return a
 		},
 		func() action { return callingBus("calls what is not there", peer.DriverCall("NoSuchMethod", "")) },
+		pingingBus, readingProperty,
 	}).Draw(t, "call")()
+}
+
+func pingingBus() action {
+	return callingBus("pings the bus", peer.Call(peer.DriverName, peer.DriverPath, peer.PeerIface, "Ping", ""))
+}
+
+func readingProperty() action {
+	return callingBus("reads a property", peer.Call(peer.DriverName, peer.DriverPath, peer.PropsIface, "Get", "ss", peer.DriverIface, "Features"))
 }
 
 // callingBus is a message of which a copy is sent each time.
