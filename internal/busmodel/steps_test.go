@@ -86,10 +86,10 @@ func drawPolicies(t *rapid.T) (policies []bus.NamePolicy) {
 		for range rapid.IntRange(0, 2).Draw(t, "accesses") {
 			p.Access = append(p.Access, drawAccess(t))
 		}
-		if oneIn(t, 4, "calls") {
+		if oneIn(t, 3, "calls") {
 			p.Calls = []bus.Rule{cookieRule(pick(t, someCookies, "cookie"))}
 		}
-		if oneIn(t, 4, "broadcasts") {
+		if oneIn(t, 2, "broadcasts") {
 			p.Broadcasts = []bus.Rule{cookieRule(pick(t, someCookies, "cookie"))}
 		}
 		policies = append(policies, p)
