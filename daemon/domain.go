@@ -44,6 +44,7 @@ type domain struct {
 	daemon  *Daemon
 	path    string
 	made    bool  // the directory is our own
+	taken   bool  // the directory is the Owner's, and root's until it is given
 	control *door // of server
 	bus     *node // the default endpoint of the daemon's own bus
 	busDir  nodeDir
@@ -77,13 +78,13 @@ func (m *domain) open(name string) error {
 	case !errors.Is(err, fs.ErrExist):
 		return err
 	default:
-		if err := m.checkDirectory(); err != nil {
+		if err := m.takeDirectory(); err != nil {
 			return err
 		}
 	}
 	control, err := listenPath(filepath.Join(m.path, controlName))
 	if err != nil {
-		return err // another daemon, if it is EADDRINUSE
+		return err // another daemon that begins just now, if it is EADDRINUSE
 	}
 	m.control = newDoor(control)
 	if err := m.removeStale(); err != nil {
@@ -98,8 +99,10 @@ func (m *domain) open(name string) error {
 	return err
 }
 
-// checkDirectory judges a directory that was there before.
-func (m *domain) checkDirectory() error {
+// takeDirectory judges a directory that was there before. If it belongs to the user that the bus is to become, since an
+// earlier daemon has given it away, it is root's as long as root works in it: with files that somebody else
+// can replace by links, root would change any others.
+func (m *domain) takeDirectory() error {
 	info, err := os.Lstat(m.path)
 	if err != nil {
 		return err
@@ -107,17 +110,34 @@ func (m *domain) checkDirectory() error {
 	if !info.IsDir() {
 		return errors.New("it is no directory")
 	}
-	uid := info.Sys().(*syscall.Stat_t).Uid
-	trusted := uid == 0 || uid == uint32(os.Geteuid()) || m.daemon.config.Owner != nil && uid == m.daemon.config.Owner.UID
-	if !trusted || info.Mode()&0o022 != 0 {
+	// At first, since nothing may be taken from a daemon that lives.
+	control := filepath.Join(m.path, controlName)
+	if err := probe(control); err == nil || errors.Is(err, syscall.EAGAIN) {
+		return fmt.Errorf("%w: another daemon serves it, and listens on %s", syscall.EADDRINUSE, control)
+	}
+	uid, own, owner := info.Sys().(*syscall.Stat_t).Uid, uint32(os.Geteuid()), m.daemon.config.Owner
+	owners := owner != nil && uid == owner.UID
+	if uid != 0 && uid != own && !owners || info.Mode()&0o022 != 0 {
 		return fmt.Errorf("others can change the directory: it is of user %d, with mode %04o", uid, info.Mode().Perm())
+	}
+	if own == 0 && uid != 0 {
+		if err := os.Lchown(m.path, 0, 0); err != nil {
+			return fmt.Errorf("take the directory from user %d as long as it is prepared: %w", uid, err)
+		}
+		m.taken = true
 	}
 	return nil
 }
 
-// removeStale removes the buses that a daemon has left which was killed.
+// removeStale removes the buses that a daemon has left which was killed. Their directories can be somebody else's, so
+// nothing in them leads out of the domain.
 func (m *domain) removeStale() error {
-	entries, err := os.ReadDir(m.path)
+	root, err := os.OpenRoot(m.path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
 	if err != nil {
 		return err
 	}
@@ -125,7 +145,7 @@ func (m *domain) removeStale() error {
 		if !entry.IsDir() || !isBusName(entry.Name()) {
 			continue // nothing of ours
 		}
-		if err := removeStaleBus(filepath.Join(m.path, entry.Name())); err != nil {
+		if err := removeStaleBus(root, entry.Name()); err != nil {
 			return fmt.Errorf("remove what a daemon has left that was killed: %w", err)
 		}
 		m.daemon.log.Info("removed a bus that a daemon has left which was killed", "domain", m.path, "bus", entry.Name())
@@ -141,8 +161,8 @@ func isBusName(name string) bool {
 }
 
 // removeStaleBus removes a directory with nothing but sockets.
-func removeStaleBus(dir string) error {
-	entries, err := os.ReadDir(dir)
+func removeStaleBus(root *os.Root, dir string) error {
+	entries, err := fs.ReadDir(root.FS(), dir)
 	if err != nil {
 		return err
 	}
@@ -150,11 +170,11 @@ func removeStaleBus(dir string) error {
 		if entry.Type() != fs.ModeSocket {
 			continue // which keeps the directory
 		}
-		if err := os.Remove(filepath.Join(dir, entry.Name())); err != nil {
+		if err := root.Remove(filepath.Join(dir, entry.Name())); err != nil {
 			return err
 		}
 	}
-	return os.Remove(dir)
+	return root.Remove(dir)
 }
 
 // give gives the domain to the user that the bus is to become. The directories come last: until then nobody but root
@@ -167,6 +187,7 @@ func (m *domain) give(to Owner) error {
 			return fmt.Errorf("give the domain %s to user %d: %w", m.path, to.UID, err)
 		}
 	}
+	m.taken = false
 	return nil
 }
 
@@ -175,6 +196,10 @@ func (m *domain) close() error {
 	failed := []error{m.busDir.remove()}
 	if m.control != nil {
 		failed = append(failed, m.control.close()) // last: until then no other daemon takes the directory over
+	}
+	if m.taken { // by a daemon that has not started
+		owner := m.daemon.config.Owner
+		failed = append(failed, os.Lchown(m.path, int(owner.UID), int(owner.GID)))
 	}
 	if m.made {
 		// It stays if there is something of others in it, or if it is root's to remove, whom the daemon was when it made it.

@@ -245,6 +245,76 @@ func TestADomainIsGivenToTheUserOfTheBus(t *testing.T) {
 	}
 }
 
+// A daemon without systemd leaves the directory, which root made and the user of the bus cannot remove.
+func TestADomainThatWasGivenIsServedAgain(t *testing.T) {
+	owner := daemon.Owner{UID: 12345, GID: 54321}
+	if os.Geteuid() != 0 {
+		owner = daemon.Owner{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+	}
+	dir := filepath.Join(t.TempDir(), "domain")
+	outside := filepath.Join(t.TempDir(), "outside")
+	bindStale(t, outside)
+	bus := filepath.Join(dir, "7-bus")
+	if err := os.MkdirAll(bus, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	bindStale(t, filepath.Join(bus, "bus"))
+	for _, link := range []string{"7-other", "7-bus/7-door"} { // what root must not follow
+		if err := os.Symlink(filepath.Dir(outside), filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{dir, bus} {
+		if err := os.Lchown(path, int(owner.UID), int(owner.GID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := func() daemon.Owner {
+		info, err := os.Lstat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stat := info.Sys().(*syscall.Stat_t)
+		return daemon.Owner{UID: stat.Uid, GID: stat.Gid}
+	}
+
+	if _, err := daemon.Start(daemon.Config{Domain: dir, Owner: &owner}); err == nil {
+		t.Fatal("something of others in the directory of a bus was removed")
+	}
+	if got := of(); got != owner {
+		t.Errorf("after a start that failed it is of %v", got)
+	}
+	if err := os.Remove(filepath.Join(bus, "7-door")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := daemon.Start(daemon.Config{Domain: dir, Owner: &owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Shutdown)
+	if got := of(); got != owner {
+		t.Errorf("it is of %v", got)
+	}
+	if _, err := os.Lstat(bus); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what was left: %v", err)
+	}
+	if _, err := os.Lstat(outside); err != nil {
+		t.Errorf("a file outside: %v", err)
+	}
+
+	// Nobody takes it from a daemon that lives, whoever that is.
+	for name, other := range map[string]*daemon.Owner{"another": nil, "another of the same user": &owner} {
+		_, err := daemon.Start(daemon.Config{Domain: dir, Owner: other})
+		if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "another daemon serves it") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := of(); got != owner {
+			t.Errorf("%s: it is of %v", name, got)
+		}
+	}
+	rawClient(t, filepath.Join(dir, standardBus(), "bus"))
+}
+
 func TestABusIsCalledAfterWhatItIsFor(t *testing.T) {
 	for kind, want := range map[string]string{"session": "user", "system": "system"} {
 		file := filepath.Join(t.TempDir(), "bus.conf")

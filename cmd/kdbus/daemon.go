@@ -30,10 +30,13 @@ or several separated by semicolons, of which the first possible one is used.
 Bytes other than letters, digits and -_/.* are written %XX. Without --address and --domain it
 is unix:runtime=yes if XDG_RUNTIME_DIR is set, else unix:tmpdir=/tmp.
 
-With --domain the bus is to be found in a directory, too, as 0-system/bus if root runs it and
-as UID-user/bus otherwise, and programs can make buses of their own there: a domain of
-kdbus. Clients look in /run/kdbus for root's, and in $XDG_RUNTIME_DIR/kdbus for others'.
-Domains know nothing of each other, and each has one daemon.
+With --domain the bus is to be found in a directory, too, and programs can make buses of their
+own there: a domain of kdbus. The bus is UID-system/bus in it if it is that of a machine, or if
+root runs it without a configuration, else UID-user/bus; UID is the user who starts it. Clients
+look in /run/kdbus for root's domain, and in $XDG_RUNTIME_DIR/kdbus for others'. The directory is
+made if there is none, and given to the user that the bus becomes. Domains know nothing of each
+other, and each has one daemon: a second one does not start. What one has left there that was
+killed is removed.
 
 A socket file that a dead bus left behind is replaced; one on which a server
 listens is not. Socket files are removed at the end. The log goes to standard error.
