@@ -124,7 +124,7 @@ type customEndpoint struct {
 }
 
 // MakeEndpoint implements native.Endpoints.
-func (h *hub) MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (native.Endpoint, error) {
+func (h *hub) MakeEndpoint(maker native.Maker, name string, access abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (native.Endpoint, error) {
 	creds := maker.Creds()
 	endpoint, err := h.bus.NewEndpoint(bus.EndpointConfig{Name: name, UID: creds.UID, Policies: policies, Refused: refused})
 	if err != nil {
@@ -232,7 +232,7 @@ func (h *hub) close() error {
 
 // serveNode serves clients at a node. If that ends for another reason than that the server is shut down, what the maker
 // has made ends.
-func (d *Daemon) serveNode(n *node, server *transport.Server, maker *transport.Peer) {
+func (d *Daemon) serveNode(n *node, server *transport.Server, maker native.Maker) {
 	d.background.Go(func() {
 		if err := n.serve(server, n.guid); !errors.Is(err, transport.ErrServerClosed) {
 			d.log.Error("ending what a client has made, because its socket cannot be served any longer", "address", n.address.String(), "error", err)

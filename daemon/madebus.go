@@ -38,7 +38,7 @@ func (m *domain) serve() error {
 }
 
 // MakeBus implements native.Buses.
-func (m *domain) MakeBus(maker *transport.Peer, config native.BusConfig) (native.Node, error) {
+func (m *domain) MakeBus(maker native.Maker, config native.BusConfig) (native.Node, error) {
 	d := m.daemon
 	creator, tells := creatorOf(maker, config.Tells)
 	rules := dbus1.NewSubscriptions()
@@ -75,7 +75,7 @@ func (m *domain) MakeBus(maker *transport.Peer, config native.BusConfig) (native
 
 // creatorOf returns what is known of who makes a bus, and what of it is to be told. Whose the bus is has to be
 // known in any case.
-func creatorOf(maker *transport.Peer, tells meta.Kinds) (*meta.Data, meta.Kinds) {
+func creatorOf(maker native.Maker, tells meta.Kinds) (*meta.Data, meta.Kinds) {
 	creator := maker.ConnectData(tells | meta.KindCreds)
 	if who := maker.Creds(); creator.Has&meta.KindCreds == 0 || creator.Creds.EUID != who.UID {
 		tells &^= meta.KindCreds

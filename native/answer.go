@@ -53,6 +53,9 @@ func (r *request) shorten() {
 
 // infosAt returns where the infos will be, counted from the beginning of the struct.
 func (r *request) infosAt() uint64 {
+	if r.place != nil {
+		return r.place(r.infos)
+	}
 	r.shorten()
 	return uint64(align8(len(r.cmd)))
 }

@@ -5,14 +5,13 @@ import (
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
-	"github.com/kdbus-go/kdbus/transport"
 )
 
 // conn is one native peer. It implements transport.Protocol: all methods but Encode are for the
 // goroutine that has the peer's turn.
 type conn struct {
 	server *Server
-	peer   *transport.Peer
+	peer   peer
 	bus    *bus.Conn // nil before HELLO
 	brief  bool      // the peer takes brief frames
 	left   bool      // BYEBYE was said
@@ -53,6 +52,8 @@ type request struct {
 
 	asked bool   // it negotiates, so that the answer is the whole struct
 	infos []byte // what lies behind the struct of the answer
+	// place puts infos elsewhere, if it is not nil, and returns where they are.
+	place func(infos []byte) uint64
 
 	owned bool         // raw is the request's to keep
 	free  func()       // gives raw back, if not nil

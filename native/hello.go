@@ -94,7 +94,7 @@ func (c *conn) checkHello(h *abi.Hello) error {
 
 // confined reports whether the peer came to a custom endpoint.
 func (c *conn) confined() bool {
-	e := c.peer.Server().Endpoint()
+	e := c.peer.Endpoint()
 	return e != nil && e.Custom()
 }
 
@@ -115,7 +115,7 @@ func (c *conn) denied(err error) error {
 // door says for the log where the peer came in, if that is remarkable.
 func (c *conn) door() string {
 	if c.confined() {
-		return " endpoint=" + c.peer.Server().Endpoint().Name()
+		return " endpoint=" + c.peer.Endpoint().Name()
 	}
 	return ""
 }

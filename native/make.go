@@ -8,7 +8,6 @@ import (
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/meta"
-	"github.com/kdbus-go/kdbus/transport"
 )
 
 // Making custom endpoints and buses: kdbus.endpoint(7), kdbus.bus(7). A connection that has made something has no
@@ -19,7 +18,7 @@ type Endpoints interface {
 	// MakeEndpoint makes one for the user of maker's peer. The name begins with that user's number, and can be that of a
 	// file; it and the policies have been judged in all other respects, too. Refused is that of
 	// [bus.EndpointConfig], and may be nil. It may take its time. The error is a [*bus.Error], or has an errno.
-	MakeEndpoint(maker *transport.Peer, name string, access abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (Endpoint, error)
+	MakeEndpoint(maker Maker, name string, access abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (Endpoint, error)
 }
 
 // Endpoint is a custom endpoint that a client has made.
@@ -43,7 +42,7 @@ type Node interface {
 type Buses interface {
 	// MakeBus makes one for the user of maker's peer. As for names and errors, see [Endpoints]. The Path of the
 	// result is its directory.
-	MakeBus(maker *transport.Peer, config BusConfig) (Node, error)
+	MakeBus(maker Maker, config BusConfig) (Node, error)
 }
 
 // BusConfig is what a client wants its bus to be: kdbus.bus(7), "Creating buses".

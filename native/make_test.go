@@ -46,11 +46,11 @@ func (n *fakeNodes) add(name string) error {
 	return nil
 }
 
-func (n *fakeNodes) MakeEndpoint(maker *transport.Peer, name string, _ abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (native.Endpoint, error) {
+func (n *fakeNodes) MakeEndpoint(maker native.Maker, name string, _ abi.MakeFlags, policies []bus.NamePolicy, refused func(bus.Refused)) (native.Endpoint, error) {
 	if err := n.add(name); err != nil {
 		return nil, err
 	}
-	e, err := maker.Server().Endpoint().Bus().NewEndpoint(bus.EndpointConfig{Name: name, UID: maker.Creds().UID, Policies: policies, Refused: refused})
+	e, err := maker.Endpoint().Bus().NewEndpoint(bus.EndpointConfig{Name: name, UID: maker.Creds().UID, Policies: policies, Refused: refused})
 	if err != nil {
 		(&fakeNode{nodes: n, name: name}).Close()
 		return nil, err
@@ -58,7 +58,7 @@ func (n *fakeNodes) MakeEndpoint(maker *transport.Peer, name string, _ abi.MakeF
 	return &fakeNode{n, name, e}, nil
 }
 
-func (n *fakeNodes) MakeBus(_ *transport.Peer, config native.BusConfig) (native.Node, error) {
+func (n *fakeNodes) MakeBus(_ native.Maker, config native.BusConfig) (native.Node, error) {
 	if err := n.add(config.Name); err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
-	"github.com/kdbus-go/kdbus/transport"
 )
 
 // Who has made an endpoint can be told what that does not let through: abi.CmdRefused. That is found out with the bus
@@ -14,7 +13,7 @@ import (
 
 // reporter tells who has made an endpoint.
 type reporter struct {
-	peer  *transport.Peer
+	peer  peer
 	rules Rules
 	queue chan report
 	lost  atomic.Uint64
@@ -30,7 +29,7 @@ type report struct {
 // maxReports is how many reports may wait.
 const maxReports = 256
 
-func newReporter(p *transport.Peer, rules Rules) *reporter {
+func newReporter(p peer, rules Rules) *reporter {
 	return &reporter{peer: p, rules: rules, queue: make(chan report, maxReports), done: make(chan struct{})}
 }
 

@@ -80,7 +80,7 @@ func New(config Config) *Server {
 
 // Protocol makes the protocol of one peer, for [transport.Config].
 func (s *Server) Protocol(p *transport.Peer) transport.Protocol {
-	return &conn{server: s, peer: p}
+	return &conn{server: s, peer: socketPeer{p}}
 }
 
 // parts is what a command is decoded into. It is lent to one request at a time.
