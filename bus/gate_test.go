@@ -382,7 +382,7 @@ func TestClosedEndpointDisconnectsWhoCameThrough(t *testing.T) {
 
 func TestNamesOfEndpoints(t *testing.T) {
 	b := newBus(t)
-	if b.Endpoint() != b.Endpoint() || b.Endpoint().Custom() || b.Endpoint().Name() != "bus" {
+	if e := b.Endpoint(); e != b.Endpoint() || e.Custom() || e.Name() != "bus" {
 		t.Error("the default endpoint is not what it should be")
 	}
 	_, err := b.NewEndpoint(bus.EndpointConfig{Name: "bus"})

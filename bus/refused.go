@@ -56,9 +56,12 @@ func (c *Conn) missed(kind RefusedKind, name string, m *Message) {
 	}
 }
 
-// unseen notes that c has sent m to dst, which it does not see. Bus.mu is held in any mode.
+// unseen notes that c has sent m to dst, which it does not see, or which there is not if that is nil. Bus.mu is held in
+// any mode.
 func (c *Conn) unseen(dst *Conn, m *Message) {
-	if e := c.confined; e != nil {
-		e.gate.tellPeer(RefusedTalk, c, dst, m)
+	if dst == nil {
+		c.missed(RefusedTalk, m.DstName, m)
+	} else {
+		c.confined.gate.tellPeer(RefusedTalk, c, dst, m)
 	}
 }

@@ -136,16 +136,14 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 	}
 	dst, err := c.resolve(m)
 	var awaited *call
+	var via *passage
 	if err == nil {
 		if m.ReplyCookie != 0 {
 			awaited = dst.awaited(callKey{m.ReplyCookie, c.id})
 		}
-		if awaited == nil && !c.sees(dst, m) {
-			err = unknown(m)
-			c.unseen(dst, m)
+		if awaited == nil {
+			via, err = c.look(dst, m)
 		}
-	} else {
-		c.missed(RefusedTalk, m.DstName, m)
 	}
 	wants := b.monitorWants | b.needs
 	if c.confined != nil {
@@ -164,6 +162,9 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 	if missing := c.missing(m, wants); missing != 0 {
 		return missing, nil
 	}
+	if err != nil && c.confined != nil {
+		c.unseen(dst, m)
+	}
 	var denied error
 	starts := err == nil && dst.service != nil
 	if starts {
@@ -172,7 +173,7 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 		}
 		// Monitors see that somebody is asked to start the service before they see why, as with
 		// dbus-daemon.
-		if denied = c.allowed(dst, m, awaited != nil); denied == nil {
+		if denied = c.allowed(dst, m, awaited != nil, via); denied == nil {
 			c.prompt(dst)
 		}
 	}
@@ -183,7 +184,7 @@ func (c *Conn) unicast(m *Message, on footing) (missing Parts, err error) {
 		return 0, err
 	}
 	if !starts {
-		denied = c.allowed(dst, m, awaited != nil)
+		denied = c.allowed(dst, m, awaited != nil, via)
 	}
 	if denied != nil {
 		if m.DstName == "" && !b.policy.See(c, dst.UniqueName()) {
@@ -280,9 +281,9 @@ func (dst *Conn) hears(src *Conn, m *Message) bool {
 	return p == nil || p.talks(dst, src)
 }
 
-// allowed asks whether m may go from c to dst.
-func (c *Conn) allowed(dst *Conn, m *Message, requested bool) error {
-	if e := c.confined; e != nil && !requested && !e.gate.talks(c, dst, m) {
+// allowed asks whether m may go from c to dst. via is what look has found.
+func (c *Conn) allowed(dst *Conn, m *Message, requested bool, via *passage) error {
+	if e := c.confined; e != nil && !requested && !via.permits(c, AccessTalk) && !e.gate.talks(c, dst, m) {
 		return errorf(ErrDenied, "the endpoint %s does not let user %d talk to %s", e.name, c.uid, m.addressee(dst))
 	}
 	if err := c.bus.policy.Send(c, dst, m, requested); err != nil {

@@ -26,12 +26,26 @@ func (c *Conn) seesConn(other *Conn) bool {
 	return c.bus.policy.See(c, other.UniqueName())
 }
 
-// sees reports whether c may know of dst as the receiver of m. Bus.mu is held.
-func (c *Conn) sees(dst *Conn, m *Message) bool {
-	if m.DstName != "" {
-		return c.seesName(m.DstName)
+// look asks whether c may know of dst as the receiver of m; else dst does not exist. It returns what the endpoint of c has
+// for the name that m is sent to, nil if there is nothing. Bus.mu is held.
+func (c *Conn) look(dst *Conn, m *Message) (via *passage, err error) {
+	e := c.confined
+	switch {
+	case m.DstName == "":
+		if e != nil && !c.seesConn(dst) {
+			return nil, unknown(m)
+		}
+		return nil, nil
+	case e != nil:
+		via = e.gate.passage(m.DstName)
+		if !via.permits(c, AccessSee) && !slices.Contains(c.owned, m.DstName) {
+			return nil, unknown(m)
+		}
 	}
-	return c.confined == nil || c.seesConn(dst)
+	if !c.bus.policy.See(c, m.DstName) {
+		return nil, unknown(m)
+	}
+	return via, nil
 }
 
 // seesNotification reports whether c may get a broadcast of the bus about a name or a connection.
