@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/activation"
 	"github.com/kdbus-go/kdbus/address"
 	"github.com/kdbus-go/kdbus/bus"
@@ -239,13 +240,18 @@ func (d *Daemon) makeBus() error {
 	config := d.config
 	d.denials = newDenials(config.Log)
 	subscriptions := dbus1.NewSubscriptions()
+	var access abi.MakeFlags
+	if d.file != nil && d.file.Type == "system" {
+		access = abi.MakeAccessGroup | abi.MakeAccessWorld // unless the policy has other rules about users
+	}
 	d.bus = bus.NewDomain(bus.DomainConfig{}).NewBus(bus.Config{
-		Name:     d.name,
-		Indexes:  []bus.Index{subscriptions},
-		Attach:   config.Metadata,
-		Required: config.RequiredMetadata,
-		Creator:  &creator,
-		View:     dbus1.ViewOf,
+		Name:         d.name,
+		Indexes:      []bus.Index{subscriptions},
+		Attach:       config.Metadata,
+		Required:     config.RequiredMetadata,
+		Creator:      &creator,
+		CreatorFlags: uint64(access),
+		View:         dbus1.ViewOf,
 		Refusal: func(src *bus.Conn, m *bus.Message, reason error) *bus.Message {
 			return d.server.Refusal(src, m, reason)
 		},

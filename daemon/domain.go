@@ -145,12 +145,24 @@ func (m *domain) removeStale() error {
 		if !entry.IsDir() || !isBusName(entry.Name()) {
 			continue // nothing of ours
 		}
-		if err := removeStaleBus(root, entry.Name()); err != nil {
+		err := m.takeStale(root, entry.Name())
+		if err == nil {
+			err = removeStaleBus(root, entry.Name())
+		}
+		if err != nil {
 			return fmt.Errorf("remove what a daemon has left that was killed: %w", err)
 		}
 		m.daemon.log.Info("removed a bus that a daemon has left which was killed", "domain", m.path, "bus", entry.Name())
 	}
 	return nil
+}
+
+// takeStale makes the directory of a bus root's, which may not be allowed to change what is the user's (CAP_DAC_OVERRIDE).
+func (m *domain) takeStale(root *os.Root, dir string) error {
+	if !m.taken {
+		return nil
+	}
+	return root.Lchown(dir, 0, 0)
 }
 
 // isBusName reports whether a bus can be called this.
