@@ -39,6 +39,7 @@ func TestUnitsAreSound(t *testing.T) {
 const askSystemd = `
 echo "state: $(systemctl is-system-running)"
 echo "unit: $(systemctl show -P Id dbus.service) $(systemctl is-active dbus.service)"
+systemctl is-active --quiet dbus.service || systemctl --no-pager status kdbus.service dbus.socket
 bus=$(systemctl show -P MainPID dbus.service)
 tr '\0' ' ' </proc/$bus/cmdline
 echo
@@ -110,6 +111,62 @@ cat /proc/${service#u }/cgroup
 grep DBUS /tmp/direct
 kill ${service#u }
 until ! busctl status org.example.Direct >/dev/null 2>&1; do sleep 0.1; done
+
+: the domain of the machine
+stat -c '%U %a %n' /run/kdbus /run/kdbus/control /run/kdbus/0-system /run/kdbus/0-system/bus
+kdbus bus list --no-pager
+! kdbus daemon --domain=/run/kdbus
+useradd --uid 4711 --user-group --no-create-home ann
+as_ann() { setpriv --reuid=ann --regid=ann --clear-groups env -C / XDG_RUNTIME_DIR=/run/user/4711 "$@"; }
+cat >/usr/local/bin/own-bus <<'END'
+echo "on $DBUS_SESSION_BUS_ADDRESS"
+dbus-test-tool echo --session --name=org.example.Player &
+until dbus-send --session --print-reply --dest=org.example.Player / org.example.Player.Play; do sleep 0.1; done
+kill $!
+END
+as_ann kdbus bus make --domain=/run/kdbus --access=world tests -- sh /usr/local/bin/own-bus
+kdbus endpoint make --system --access=world --see=org.freedesktop.systemd1 door -- sh -c \
+  'stat -c "%n" ${DBUS_SESSION_BUS_ADDRESS#unix:path=}; setpriv --reuid=ann --clear-groups --regid=ann dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner string:org.freedesktop.systemd1
+  dbus-send --session --print-reply --dest=org.freedesktop.systemd1 / org.freedesktop.DBus.Peer.Ping' || echo "nobody is excepted"
+ls /run/kdbus /run/kdbus/0-system
+
+: the domain of a user
+systemctl start user@4711.service
+until as_ann busctl --user status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
+as_ann kdbus bus list --no-pager
+cat >/usr/local/bin/see <<'END'
+stat -c 'made: %U %a %n' ${DBUS_SESSION_BUS_ADDRESS#unix:path=}
+dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.ListNames
+dbus-send --session --print-reply --dest=org.example.Player / org.example.Player.Play && echo "it plays"
+dbus-send --session --print-reply --dest=org.freedesktop.systemd1 / org.freedesktop.DBus.Peer.Ping
+dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.RequestName string:org.example.Mine uint32:0
+END
+as_ann env DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/4711/bus dbus-test-tool echo --session --name=org.example.Player &
+player=$!
+until as_ann busctl --user status org.example.Player >/dev/null 2>&1; do sleep 0.1; done
+! as_ann kdbus endpoint make --user --talk=org.example.Player door -- sh /usr/local/bin/see
+as_ann kdbus bus make mine -- sh -c 'stat -c "made: %U %a %n" ${DBUS_SESSION_BUS_ADDRESS#unix:path=}; kdbus bus list --no-pager --no-legend'
+ls /run/user/4711/kdbus/*
+kill $player
+
+: a bus that is killed leaves nothing in the way
+as_ann sh -c '! kdbus bus make stale -- sh -c "kill -9 $(systemctl --user show -P MainPID dbus.service); dbus-monitor --session || exit 1"'
+until ! as_ann systemctl --user is-active dbus.service >/dev/null || [ -e /run/user/4711/kdbus/control ]; do sleep 0.1; done
+until as_ann busctl --user status org.freedesktop.DBus >/dev/null 2>&1; do sleep 0.1; done
+ls /run/user/4711/kdbus
+as_ann systemctl --user stop dbus.socket kdbus.service
+! ls -d /run/user/4711/kdbus
+systemctl stop user@4711.service
+
+as_ann kdbus bus make --domain=/run/kdbus --access=world stale -- sh -c 'touch /tmp/stale; dbus-monitor --session' &
+until [ -e /tmp/stale ]; do sleep 0.1; done
+kill -9 $(systemctl show -P MainPID dbus.service)
+wait $! || :
+until busctl status org.freedesktop.systemd1 >/dev/null 2>&1; do sleep 0.1; done
+stat -c 'again: %U %a %n' /run/kdbus /run/kdbus/*
+systemctl stop dbus.socket kdbus.service
+! ls -d /run/kdbus
+systemctl start dbus.socket
 
 : the way back
 systemctl disable kdbus.service
@@ -188,6 +245,19 @@ func TestSystemdRunsWithKdbusAsItsBus(t *testing.T) {
 		`^user unit: kdbus\.service$`, `^org\.freedesktop\.systemd1`, `^user unit: active$`, `^NoNewPrivs:\s+1$`, `^Seccomp:\s+2$`,
 		`^u 1$`, `^NoNewPrivs:\s+0$`, `^Seccomp:\s+0$`, `dbus-org\.example\.User`,
 		`^it runs as nobody$`, `^NoNewPrivs:\s+0$`, `^Seccomp:\s+0$`, `kdbus-launch@org\.example\.Direct\.service$`, `^DBUS_STARTER_BUS_TYPE=system$`,
+		`^\+ : the domain of the machine$`, `^messagebus 755 /run/kdbus$`, `^messagebus 666 /run/kdbus/control$`, `^messagebus 666 /run/kdbus/0-system/bus$`,
+		`^0-system messagebus +[0-9]+ kdbus +world +- +unix:path=/run/kdbus/0-system/bus$`,
+		`^kdbus daemon: serve the domain /run/kdbus: address already in use: another daemon serves it`,
+		`^on unix:path=/run/kdbus/4711-tests/bus$`, `^method return `,
+		`^/run/kdbus/0-system/0-door$`, `^ +boolean true$`, `AccessDenied`, `^nobody is excepted$`,
+		`^/run/kdbus:\n0-system\ncontrol\n\n/run/kdbus/0-system:\nbus$`,
+		`^\+ : the domain of a user$`, `^4711-user ann +[0-9]+ kdbus +user +- +unix:path=/run/user/4711/kdbus/4711-user/bus$`,
+		`^made: ann 600 /run/user/4711/kdbus/4711-user/4711-door$`,
+		`^ +string "org.freedesktop.DBus"\n +string "org.example.Player"\n +string ":1\.[0-9]+"\n +string ":1\.[0-9]+"\n +\]$`,
+		`^it plays$`, `^Error org.freedesktop.DBus.Error.ServiceUnknown: The name org.freedesktop.systemd1 `, `^Error .*AccessDenied: .* own the service "org.example.Mine"`,
+		`^made: ann 600 /run/user/4711/kdbus/4711-mine/bus$`, `^4711-mine ann [0-9]+ kdbus user - `, `^/run/user/4711/kdbus/4711-user:\nbus$`,
+		`^\+ : a bus that is killed leaves nothing in the way$`, `^\+ ls /run/user/4711/kdbus\n4711-user\ncontrol$`, `^ls: cannot access '/run/user/4711/kdbus'`,
+		`^\+ kill -9 `, `^again: messagebus 755 /run/kdbus\nagain: messagebus 755 /run/kdbus/0-system\nagain: messagebus 666 /run/kdbus/control$`, `^ls: cannot access '/run/kdbus'`,
 		`^after a reboot: /lib/systemd/system/dbus\.service$`,
 		`^program: .*/usr/local/bin/kdbus$`, `^by the helper it runs as nobody$`, `^finished$`)
 }

@@ -14,10 +14,13 @@ $script start
 $script status
 dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.ListNames >/dev/null
 echo "user: $(stat -c %U "/proc/$(cat /run/kdbus.pid)")"
+echo "domain: $(stat -c %U /run/kdbus) $("$1/bin/kdbus" bus list --no-pager --no-legend | tr -s ' ')"
 $script reload
 $script stop
+[ ! -e /run/kdbus ] && echo "domain removed"
 $script status || echo "status: $?"
 $script start # over the socket that is left
+$script restart
 $script stop
 
 # One that was killed is known to be gone. Nobody suffers who has got the number of its process.
@@ -34,6 +37,7 @@ kill -0 $! && echo "the other lives"
 kill $!
 $script zap
 $script start
+echo "domain: $(stat -c %U /run/kdbus) $("$1/bin/kdbus" bus list --no-pager --no-legend | tr -s ' ')"
 $script stop
 
 # One that cannot start says why, and is not started.

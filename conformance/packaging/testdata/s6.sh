@@ -15,10 +15,12 @@ s6-svwait -U -t 10000 $service
 echo "ready: $(s6-svstat -o ready $service)"
 dbus-send --system --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.ListNames >/dev/null
 echo "user: $(stat -c %U "/proc/$(s6-svstat -o pid $service)")"
+echo "domain: $(stat -c %U /run/kdbus) $("$1/bin/kdbus" bus list --no-pager --no-legend | tr -s ' ')"
 s6-svc -h $service
 until grep -q "reloaded the configuration" $log; do sleep 0.01; done
-s6-svc -wd -T 10000 -d $service
+s6-svc -wD -T 10000 -d $service
 echo "stopped: $(s6-svstat -o exitcode $service)"
+[ ! -e /run/kdbus ] && echo "domain removed"
 
 # A bus that was killed comes back.
 s6-svc -wU -T 10000 -u $service
@@ -26,6 +28,7 @@ before=$(s6-svstat -o pid $service)
 s6-svc -wr -T 10000 -k $service
 s6-svwait -U -t 10000 $service
 [ "$before" != "$(s6-svstat -o pid $service)" ] && echo "restarted after SIGKILL"
+echo "domain: $(stat -c %U /run/kdbus) $("$1/bin/kdbus" bus list --no-pager --no-legend | tr -s ' ')"
 s6-svc -wd -T 10000 -d $service
 
 # One that cannot start does not come back.
