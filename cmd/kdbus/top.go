@@ -123,7 +123,7 @@ func (t *top) measure(ctx context.Context) error {
 	defer cancel()
 	for {
 		m, err := t.watch.backlog.next(bounded)
-		if bounded.Err() != nil {
+		if bounded.Err() != nil || ctx.Err() != nil { // the end of ctx gets to the watch first, perhaps
 			return nil
 		}
 		if err != nil {
