@@ -175,6 +175,40 @@ func TestLimitThatIsReached(t *testing.T) {
 	}
 }
 
+// Who has filled a queue is named wherever in it the messages wait.
+func TestWhoFilledAQueueIsNamed(t *testing.T) {
+	held := func(*testBus, *peer) *bus.Message { return toName(example, strings.Repeat("x", 300)) }
+	service := func(c *bus.ConnConfig) { c.Service = &aService{} }
+	for _, test := range []struct {
+		name     string
+		receiver []func(*bus.ConnConfig)
+		message  func(b *testBus, receiver *peer) *bus.Message
+	}{
+		{"in order", nil, func(b *testBus, receiver *peer) *bus.Message { return sized(b.tb, receiver.ID(), 300) }},
+		{"by priority", nil, func(_ *testBus, receiver *peer) *bus.Message {
+			return prioritized(receiver.ID(), strings.Repeat("x", 300), 7)
+		}},
+		{"at an activator", []func(*bus.ConnConfig){native, activator(example)}, held},
+		{"at the activator of a service", []func(*bus.ConnConfig){activator(example), service}, held},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBus(t)
+			few := limited(bus.Limits{Quota: bus.Quota{Bytes: 1000, FDs: 9}})
+			receiver := b.connect(append(test.receiver, few)...)
+			receiver.sleep()
+			one, two := b.connect(), b.connect()
+			two.mustPost(test.message(b, receiver))
+			var err error
+			for err == nil {
+				err = one.post(test.message(b, receiver))
+			}
+			if want := ", most of it sent by " + one.UniqueName(); !strings.HasSuffix(err.Error(), want) {
+				t.Errorf("the error is %q, want it to end in %q", err, want)
+			}
+		})
+	}
+}
+
 func TestExcessesAreReportedNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reports told

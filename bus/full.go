@@ -44,16 +44,31 @@ func (q *queue) describeFull(c *Conn, m *Message, over *breach) string {
 	text := fmt.Sprintf("%s already has %d %s in the queue of connection %s of user %d (%s=%d)",
 		c.bus.nameOf(m.payer()), over.amount, over.what, c.UniqueName(), c.uid, over.limit, over.max)
 	var senders sample
-	step := max((len(q.messages)-q.head)/sampleSize, 1)
-	for i := q.head; i < len(q.messages); i += step {
-		if q.messages[i].payer() == m.payer() {
-			senders.add(q.messages[i].Src, q.messages[i].Size())
+	n := q.len()
+	for i, step := 0, max(n/sampleSize, 1); i < n; i += step {
+		if waiting := q.at(i); waiting.payer() == m.payer() {
+			senders.add(waiting.Src, waiting.Size())
 		}
 	}
 	if most, ok := senders.most(); ok {
 		text += ", most of it sent by " + most.String()
 	}
 	return text
+}
+
+// len returns how many messages there are, those of an activator that are held for others among them.
+func (q *queue) len() int { return len(q.messages) - q.head + len(q.held) + q.ranked.len() }
+
+// at returns one of them, by its number, which says nothing about when it is its turn.
+func (q *queue) at(i int) *Message {
+	ordinary := q.messages[q.head:]
+	if i < len(ordinary) {
+		return ordinary[i]
+	}
+	if i -= len(ordinary); i < len(q.held) {
+		return q.held[i]
+	}
+	return q.ranked.heap[i-len(q.held)].Message
 }
 
 // tooManyCalls notes that c has as many calls waiting as it may, and returns what it is told. c.mu is held.
