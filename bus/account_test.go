@@ -8,6 +8,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // kdbus.endpoint(7): what comes by a custom endpoint is accounted to the endpoint, whoever sends it, and to nobody else.
@@ -146,5 +147,44 @@ func TestWhatWaitsForServicesIsOnTheAccountOfTheEndpoint(t *testing.T) {
 	outside.expect("3: z")
 	if len(l.held) != 0 {
 		t.Errorf("still on accounts: %v", l.held)
+	}
+}
+
+// The module, kdbus_conn_new: who passes for another user is on that user's account, and no other rule takes it for that user.
+func TestWhoPassesForSomebodyIsOnTheirAccount(t *testing.T) {
+	as := func(creds meta.IDs, has meta.Kinds) func(*bus.ConnConfig) {
+		return func(c *bus.ConnConfig) { c.UID, c.Fake = 0, &meta.Data{Has: has, Creds: creds} }
+	}
+	const nobody = 1<<32 - 1
+	for name, test := range map[string]struct {
+		fake func(*bus.ConnConfig)
+		want uint32
+	}{
+		"credentials":            {as(meta.IDs{UID: 7, EUID: 8, SUID: 9}, meta.KindCreds), 7},
+		"a label only":           {as(meta.IDs{UID: 7}, meta.KindSecLabel), 0},
+		"credentials of no user": {as(meta.IDs{UID: nobody, EUID: 8}, meta.KindCreds), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBus(t)
+			receiver := b.connect(ofUser(3))
+			receiver.mustAcquire(example, 0)
+			receiver.sleep()
+			c := b.connect(native, test.fake)
+			if c.Account() != (bus.Account{UID: test.want}) || c.UID() != 0 || !c.Privileged() {
+				t.Errorf("account %v, user %d, privileged: %v", c.Account(), c.UID(), c.Privileged())
+			}
+			c.mustPost(toName(example, "x"))
+			if shares := receiver.QueueShares(); len(shares) != 1 || shares[0].Account != c.Account() {
+				t.Errorf("shares: %+v", shares)
+			}
+			if n := b.Domain().UserConns(test.want); n != 1 {
+				t.Errorf("the user has %d connections", n)
+			}
+			c.leave()
+			if n := b.Domain().UserConns(test.want); n != 0 {
+				t.Errorf("the user has %d connections left", n)
+			}
+			receiver.wakeUp()
+		})
 	}
 }

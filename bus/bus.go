@@ -99,8 +99,7 @@ type Bus struct {
 
 	endpoints map[string]*Endpoint // the custom ones, by name
 	doors     map[uint16]*Endpoint // and by number
-	lastDoor  uint16
-	hearing   Parts // what the custom endpoints look at in broadcasts
+	hearing   Parts                // what the custom endpoints look at in broadcasts
 
 	audience     tally // what the connections want, monitors included
 	monitorWants Parts // what all monitors together want of every message

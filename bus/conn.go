@@ -22,7 +22,7 @@ type Conn struct {
 	limits      *SharedLimits
 	receiver    Receiver
 	flags       ConnFlags
-	uid         uint32
+	charged     uint32        // the user on whose account it is, unless door is: see account.go
 	wants       atomic.Uint32 // Parts of messages that it wants; changed with Bus.mu held for writing
 	mark        uint64        // the last broadcast that was queued here; guarded by Bus.mu
 	subject     Subject       // what the policy keeps about it; guarded by Bus.mu
@@ -30,6 +30,7 @@ type Conn struct {
 	tellOwn     bool
 	tellDropped bool
 	door        uint16 // the number of the custom endpoint by which it came; 0 if that is the default one
+	uid         uint32 // whose connection it is
 
 	mu    sync.Mutex
 	queue queue
@@ -248,7 +249,7 @@ func (c *Conn) close(by *Conn) bool {
 	b.mu.Unlock()
 	c.shut()
 	if c.service == nil && c.confined == nil {
-		b.domain.leave(b.made, c.uid)
+		b.domain.leave(b.made, c.charged)
 	}
 	if changed {
 		b.tellWanted()
@@ -259,7 +260,7 @@ func (c *Conn) close(by *Conn) bool {
 // disconnect closes connections that others drive, and tells their Receivers.
 func disconnect(conns []*Conn) {
 	for _, c := range conns {
-		messenger := &Conn{bus: c.bus, uid: c.uid, door: c.door}
+		messenger := &Conn{bus: c.bus, charged: c.charged, door: c.door}
 		if !c.close(messenger) {
 			continue
 		}

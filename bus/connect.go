@@ -45,7 +45,8 @@ type ConnConfig struct {
 	// locks, by any goroutine.
 	Collect func(want meta.Kinds) meta.Data
 	// Fake is what a privileged peer wants to be known instead of what would be collected, with
-	// Has saying which kinds. All process kinds that it has not are absent then. May be nil.
+	// Has saying which kinds. All process kinds that it has not are absent then. With credentials, the connection and
+	// what it sends are on the account of their user, and not of UID. May be nil.
 	Fake *meta.Data
 }
 
@@ -85,6 +86,7 @@ func (e *Endpoint) Connect(config ConnConfig) (*Conn, error) {
 		bus:         b,
 		endpoint:    e,
 		uid:         config.UID,
+		charged:     chargedUser(&config),
 		flags:       config.Flags,
 		acceptFDs:   config.Flags&FlagAcceptFDs != 0,
 		tellOwn:     config.TellOwn,
@@ -121,8 +123,8 @@ func (c *Conn) enter() (Policy, error) {
 	b, e := c.bus, c.endpoint
 	counted := c.service == nil && !e.custom
 	if counted {
-		if n, limit, ok := b.domain.enter(b.made, c.uid); !ok {
-			return nil, b.tooManyConns(Account{UID: c.uid}, n, limit)
+		if n, limit, ok := b.domain.enter(b.made, c.charged); !ok {
+			return nil, b.tooManyConns(c.Account(), n, limit)
 		}
 	}
 	most := 0
@@ -138,7 +140,7 @@ func (c *Conn) enter() (Policy, error) {
 	n, policy := len(e.conns), b.policy
 	b.mu.Unlock()
 	if counted && shut {
-		b.domain.leave(b.made, c.uid)
+		b.domain.leave(b.made, c.charged)
 	}
 	switch {
 	case shut:

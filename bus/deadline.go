@@ -95,7 +95,7 @@ func (c *Conn) expire() {
 		if limit := c.limits.load().CallTimeout; limit != 0 {
 			b.unanswered(w, limit)
 		}
-		timekeeper.uid, timekeeper.door = w.callee.uid, w.callee.door
+		timekeeper.charged, timekeeper.door = w.callee.charged, w.callee.door
 		timekeeper.tell(c, w.key.cookie, Notification{Kind: ReplyTimeout, OldOwner: w.callee.id})
 	}
 	b.mu.Unlock()

@@ -9,18 +9,19 @@ import (
 
 // Closing what peers have sent. That can take as long as its sender likes: a socket may linger
 // (SO_LINGER in socket(7)), and a file system in user space is asked by close(2) to flush. Nobody but
-// that sender may have to wait, and no lock may be held meanwhile.
+// that sender may have to wait, and no lock may be held meanwhile. Those of a custom endpoint are one sender, and not their
+// users, whom they could shut out.
 
-// MaxClosing is how many descriptors of one user may wait to be closed, before front-ends take no
-// more from that user.
+// MaxClosing is how many descriptors of one user, or of one custom endpoint, may wait to be closed, before front-ends take no
+// more from there.
 const MaxClosing = 512
 
-// closers are the descriptors that wait to be closed, by the user who sent them, while there are some. A
-// goroutine for each such user closes them.
+// closers are the descriptors that wait to be closed, by the account of who sent them, while there are some. A
+// goroutine for each such account closes them.
 var closers = struct {
 	mu      sync.Mutex
-	waiting map[uint32]*closing
-}{waiting: make(map[uint32]*closing)}
+	waiting map[Payer]*closing
+}{waiting: make(map[Payer]*closing)}
 
 // closing is what waits, and since when there has always been something.
 type closing struct {
@@ -32,14 +33,14 @@ type closing struct {
 // goroutine that closes them.
 const closingPatience = time.Second
 
-// CloseDescriptors closes descriptors that a peer of the user uid has sent. It does not wait: those
+// CloseDescriptors closes descriptors that were sent by who is on the account of payer. It does not wait: those
 // that may not close at once are closed later, in the order of their coming. Safe for concurrent use.
-func CloseDescriptors(uid uint32, fds []int) {
+func CloseDescriptors(payer Payer, fds []int) {
 	for _, fd := range fds {
 		if closesAtOnce(fd) {
 			unix.Close(fd)
 		} else {
-			closeLater(uid, fd)
+			closeLater(payer, fd)
 		}
 	}
 }
@@ -52,24 +53,24 @@ func closesAtOnce(fd int) bool {
 	return err == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO
 }
 
-func closeLater(uid uint32, fd int) {
+func closeLater(payer Payer, fd int) {
 	closers.mu.Lock()
 	defer closers.mu.Unlock()
-	waiting := closers.waiting[uid]
+	waiting := closers.waiting[payer]
 	if waiting == nil {
 		waiting = &closing{since: time.Now()}
-		closers.waiting[uid] = waiting
-		go waiting.closeAll(uid)
+		closers.waiting[payer] = waiting
+		go waiting.closeAll(payer)
 	}
 	waiting.fds = append(waiting.fds, fd)
 }
 
 // closeAll closes what waits until there is nothing. The one that is being closed is still counted.
-func (c *closing) closeAll(uid uint32) {
+func (c *closing) closeAll(payer Payer) {
 	for done := 0; ; done = 1 {
 		closers.mu.Lock()
 		if c.fds = c.fds[done:]; len(c.fds) == 0 {
-			delete(closers.waiting, uid)
+			delete(closers.waiting, payer)
 			closers.mu.Unlock()
 			return
 		}
@@ -79,11 +80,11 @@ func (c *closing) closeAll(uid uint32) {
 	}
 }
 
-// Stuck reports whether more than MaxClosing descriptors of a user wait to be closed, and not for the
+// Stuck reports whether more than MaxClosing descriptors of one account wait to be closed, and not for the
 // moment only.
-func Stuck(uid uint32) bool {
+func Stuck(payer Payer) bool {
 	closers.mu.Lock()
 	defer closers.mu.Unlock()
-	waiting := closers.waiting[uid]
+	waiting := closers.waiting[payer]
 	return waiting != nil && len(waiting.fds) > MaxClosing && time.Since(waiting.since) > closingPatience
 }

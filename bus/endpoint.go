@@ -16,7 +16,7 @@ type Endpoint struct {
 	custom bool
 	name   string
 	uid    uint32
-	door   uint16 // its number on the bus; 0 is the default endpoint
+	door   uint16 // its number, which no other endpoint of this process has; 0 is the default one of a bus
 
 	early atomic.Uint32 // gate.needs, to be read without the lock
 
@@ -76,12 +76,10 @@ func (b *Bus) addEndpoint(e *Endpoint) error {
 		return errorf(ErrShutDown, "the bus is closed")
 	case e.name == defaultEndpoint || b.endpoints[e.name] != nil:
 		return errorf(ErrExists, "the bus has an endpoint %s already", e.name)
-	case len(b.doors) == math.MaxUint16:
-		return errorf(ErrTooManyEndpoints, "the bus has %d endpoints, as many as there can be", len(b.doors))
 	}
-	for b.lastDoor++; b.lastDoor == 0 || b.doors[b.lastDoor] != nil; b.lastDoor++ {
+	if e.door = takeDoor(); e.door == 0 {
+		return errorf(ErrTooManyEndpoints, "all buses together have %d endpoints, as many as there can be", math.MaxUint16)
 	}
-	e.door = b.lastDoor
 	b.endpoints[e.name], b.doors[e.door] = e, e
 	return nil
 }
@@ -141,6 +139,7 @@ func (e *Endpoint) Close() {
 	b.mu.Lock()
 	delete(b.doors, e.door)
 	b.mu.Unlock()
+	returnDoor(e.door)
 	b.domain.removeEndpoint(e.uid)
 }
 

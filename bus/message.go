@@ -182,9 +182,9 @@ func (m *Message) Render(encode func(*Message) []byte) [][]byte {
 	return m.Payload
 }
 
-// From says which user a message comes from that has descriptors and may be dropped before it is
+// From says on whose account a message is that has descriptors and may be dropped before it is
 // sent. Sending it says so, too.
-func (m *Message) From(uid uint32) { m.uid, m.door = uid, 0 }
+func (m *Message) From(payer Payer) { m.uid, m.door = uint32(payer), uint16(payer>>32) }
 
 // retain counts further references. They must not be given back before that.
 func (m *Message) retain(n int) { m.refs.Add(int32(n)) }
@@ -195,7 +195,7 @@ func (m *Message) Release() {
 		return
 	}
 	if m.FDs != nil {
-		CloseDescriptors(m.uid, m.FDs)
+		CloseDescriptors(m.payer(), m.FDs)
 		m.FDs = nil
 	}
 	for _, fd := range m.Memfds() {

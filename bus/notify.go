@@ -62,7 +62,7 @@ func (c *Conn) notify(dst ID, cookie uint64, n Notification) *Message {
 	made.notification.rendered = &made.rendered
 	m := &made.message
 	m.Dst, m.ReplyCookie, m.Notification = dst, cookie, &made.notification
-	m.uid, m.door = c.uid, c.door
+	m.uid, m.door = c.charged, c.door
 	m.Has = ^connectionParts
 	return m
 }

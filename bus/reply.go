@@ -171,7 +171,7 @@ func (c *Conn) abandonCalls(by *Conn) {
 // be given back by Delivered.
 func (c *Conn) Undeliverable(m *Message) {
 	b := c.bus
-	messenger := &Conn{bus: b, uid: c.uid, door: c.door}
+	messenger := &Conn{bus: b, charged: c.charged, door: c.door}
 	b.mu.Lock()
 	if m.ReplyCookie != 0 && m.Dst == c.id {
 		messenger.tell(c, m.ReplyCookie, Notification{Kind: ReplyDead, OldOwner: m.Src})

@@ -13,7 +13,7 @@ func (c *Conn) Send(m *Message) error {
 		c.tellRefused()
 	}
 	m.Src = c.id
-	m.uid, m.door = c.uid, c.door
+	m.uid, m.door = c.charged, c.door
 	c.prepare(m)
 	for {
 		missing, err := c.try(m)
@@ -302,7 +302,7 @@ func (c *Conn) allowed(dst *Conn, m *Message, requested bool, via *passage) erro
 // monitors, and the policy is asked whether it may be sent. The caller then acts on it.
 func (c *Conn) SendToBus(m *Message) error {
 	m.Src = c.id
-	m.uid, m.door = c.uid, c.door
+	m.uid, m.door = c.charged, c.door
 	c.prepare(m)
 	for {
 		missing, err := c.tryBus(m)

@@ -67,7 +67,7 @@ func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error
 		c.confined.gate.tell(Refused{Kind: RefusedTalk, Conn: c, Name: name})
 		return errorf(ErrDenied, "the endpoint %s does not let user %d start an owner of the name %s", c.confined.name, c.uid, name)
 	}
-	m := &Message{Src: c.id, DstName: name, Extra: &Extra{via: n, Form: &waiter{answer}}, uid: c.uid, door: c.door}
+	m := &Message{Src: c.id, DstName: name, Extra: &Extra{via: n, Form: &waiter{answer}}, uid: c.charged, door: c.door}
 	b.stamp(m)
 	defer m.Release()
 	return c.push(n.activator, m, reported)
@@ -77,7 +77,7 @@ func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error
 // has an activator. build makes it, for the owner, or nil if there is none yet; it is called with the bus locked. The
 // error is ErrNoSuchName, or that there is no space. It may be called by any goroutine that holds no lock.
 func (b *Bus) SendToName(name string, build func(owner *Conn) *Message) error {
-	messenger := &Conn{bus: b, uid: busUID}
+	messenger := &Conn{bus: b, charged: busUID}
 	b.mu.Lock()
 	err := messenger.sendToName(name, build)
 	b.mu.Unlock()
@@ -133,7 +133,7 @@ func (c *Conn) Waiting() (n int, first ID) {
 // Fail gives the service of c up: whoever sent what waits for it is told the reason. It may be called by
 // any goroutine that holds no lock.
 func (c *Conn) Fail(reason error) {
-	messenger := &Conn{bus: c.bus, uid: busUID}
+	messenger := &Conn{bus: c.bus, charged: busUID}
 	c.bus.mu.Lock()
 	if n := c.bus.names[c.activates]; n != nil && n.activator == c {
 		messenger.giveUp(c, n, reason)
@@ -311,7 +311,7 @@ func (b *Bus) activators() []*Conn {
 // Announce broadcasts a message of the bus itself. It takes the caller's reference over, and may be called by
 // any goroutine that holds no lock.
 func (b *Bus) Announce(m *Message) {
-	c := &Conn{bus: b, uid: busUID}
+	c := &Conn{bus: b, charged: busUID}
 	m.Src, m.Dst, m.uid = FromBus, Broadcast, busUID
 	b.mu.Lock()
 	wants := c.gather(nil, nil, m, b.monitorWants)

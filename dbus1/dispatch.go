@@ -32,7 +32,7 @@ func (p *peer) message(s *scratch, raw []byte, owned bool, free func()) error {
 	if m.FDs, err = p.claimFDs(h.UnixFDs); err != nil {
 		return err
 	}
-	m.From(p.Creds().UID)
+	m.From(p.Payer())
 	if p.conn == nil {
 		return p.hello(m, &s.view, h, body)
 	}

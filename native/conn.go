@@ -88,10 +88,23 @@ func (c *conn) handle(r *request) error {
 	return c.finish(r, c.run(r))
 }
 
+// payer returns on whose account the descriptors are that the peer sends.
+func (c *conn) payer() bus.Payer {
+	uid := c.peer.Creds().UID
+	switch e := c.peer.Endpoint(); {
+	case c.bus != nil:
+		return c.bus.Payer()
+	case e != nil:
+		return e.Payer(uid)
+	default:
+		return bus.PayerOf(uid)
+	}
+}
+
 // end gives up what is left of a request.
 func (r *request) end(c *conn) {
 	if r.fds != nil {
-		bus.CloseDescriptors(c.peer.Creds().UID, r.fds)
+		bus.CloseDescriptors(c.payer(), r.fds)
 	}
 	if r.free != nil && !r.kept {
 		r.free()

@@ -22,7 +22,7 @@ func (m *message) takeDescriptors(r *request, k *abi.Message) error {
 	if len(r.fds)+len(k.FDs)+memfds == 0 {
 		return nil
 	}
-	m.From(m.conn.peer.Creds().UID)
+	m.From(m.conn.payer())
 	taken := descriptors{fds: r.fds}
 	// Whatever goes wrong: those that were taken are the message's, the others the request's.
 	defer func() { r.fds = taken.rest() }()

@@ -81,6 +81,18 @@ func (p *Peer) Server() *Server { return p.server }
 // Conn returns the peer's connection, or nil before Join. It is for the Protocol.
 func (p *Peer) Conn() *bus.Conn { return p.conn }
 
+// Payer returns on whose account the descriptors are that the peer sends. It is for the Protocol.
+func (p *Peer) Payer() bus.Payer {
+	switch e := p.server.config.Endpoint; {
+	case p.conn != nil:
+		return p.conn.Payer()
+	case e != nil:
+		return e.Payer(p.creds.UID)
+	default:
+		return bus.PayerOf(p.creds.UID)
+	}
+}
+
 // TakesFDs reports whether the peer can be sent file descriptors, as it said while authenticating.
 func (p *Peer) TakesFDs() bool { return p.takesFDs }
 
@@ -183,7 +195,7 @@ func (p *Peer) close() {
 		unix.Close(p.fd)
 		return
 	}
-	bus.CloseDescriptors(p.creds.UID, []int{p.fd})
+	bus.CloseDescriptors(p.Payer(), []int{p.fd})
 }
 
 // HangUp ends the connection, from any goroutine: reading and writing fail from now on.
@@ -285,7 +297,7 @@ func (p *Peer) leave() {
 	}
 	p.server.poller.remove(p.id)
 	p.server.hold(p, -p.in.got)
-	p.in.drop(p.creds.UID)
+	p.in.drop(p.Payer())
 	p.sender.forget()
 	p.stopWriting()
 	if p.conn != nil {

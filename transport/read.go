@@ -24,9 +24,9 @@ type reader struct {
 	timer   *time.Timer
 }
 
-// drop gives up what has not become a message of the user uid.
-func (r *reader) drop(uid uint32) {
-	bus.CloseDescriptors(uid, r.fds)
+// drop gives up what has not become a message; payer is on whose account it is.
+func (r *reader) drop(payer bus.Payer) {
+	bus.CloseDescriptors(payer, r.fds)
 	if r.mapping != nil {
 		r.mapping.put()
 	}
@@ -120,8 +120,8 @@ func (p *Peer) takeControl(buf *readBuffer, begun bool) error {
 	p.in.fds = append(p.in.fds, control.FDs...)
 	p.sender.took(control.Sender, begun)
 	switch {
-	case len(control.FDs) > 0 && bus.Stuck(p.creds.UID):
-		return fmt.Errorf("more than %d file descriptors that user %d has sent do not close", bus.MaxClosing, p.creds.UID)
+	case len(control.FDs) > 0 && bus.Stuck(p.Payer()):
+		return fmt.Errorf("more than %d file descriptors that %v has sent do not close", bus.MaxClosing, p.server.accountOf(p.creds.UID))
 	case err != nil:
 		return fmt.Errorf("read what came beside a message: %w", err)
 	case buf.header.Flags&unix.MSG_CTRUNC != 0:
@@ -259,7 +259,7 @@ func (p *Peer) checkFDs(incomplete bool) error {
 	switch n := len(p.in.fds); {
 	case n == 0:
 	case p.auth != nil || !p.takesFDs && !p.native:
-		bus.CloseDescriptors(p.creds.UID, p.in.fds)
+		bus.CloseDescriptors(p.Payer(), p.in.fds)
 		p.in.fds = nil
 	case n > p.protocol.MaxFDs():
 		return &LimitError{Limit: limitMessageFDs, Amount: int64(n), Max: int64(p.protocol.MaxFDs()),

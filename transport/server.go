@@ -141,8 +141,8 @@ func (s *Server) start(fd int, d *door) {
 		unix.Close(fd)
 		return
 	}
-	if bus.Stuck(p.creds.UID) {
-		s.blame.warn(s.log, p.creds.UID, "connection refused: too many file descriptors that its user has sent do not close", "uid", p.creds.UID)
+	if bus.Stuck(p.Payer()) {
+		s.blame.warn(s.log, p.creds.UID, "connection refused: too many file descriptors that were sent before do not close", "uid", p.creds.UID, "account", s.accountOf(p.creds.UID))
 		p.release()
 		return
 	}

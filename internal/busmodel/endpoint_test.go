@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 )
 
 // endpoint is a custom endpoint: kdbus.endpoint(7).
@@ -25,10 +26,13 @@ type payer struct {
 	endpoint *endpoint
 }
 
-// payer: whoever comes by a custom endpoint is on its account.
+// payer: whoever comes by a custom endpoint is on its account, who passes for a user on that user's.
 func (c *conn) payer() payer {
 	if c.by != nil {
 		return payer{endpoint: c.by}
+	}
+	if c.fake != nil && *c.fake&meta.KindCreds != 0 {
+		return payer{uid: c.fakedUser} // the module, kdbus_conn_new in connection.c
 	}
 	return payer{uid: c.uid}
 }
@@ -141,7 +145,7 @@ func (m *model) closeEndpoint(e *endpoint) {
 	e.closed = true
 	for _, c := range m.conns {
 		if c.by == e && !c.closed {
-			messenger := &conn{spec: spec{uid: c.uid, by: c.by}}
+			messenger := &conn{spec: spec{uid: c.uid, by: c.by, fake: c.fake, fakedUser: c.fakedUser}}
 			m.closeBy(messenger, c)
 			m.flush(messenger)
 		}

@@ -46,6 +46,7 @@ type spec struct {
 	receive     meta.Kinds
 	description string
 	fake        *meta.Kinds // impersonation: what it gives of itself; nil if it does not
+	fakedUser   uint32      // whose credentials those are, if they are among that
 	slow        bool        // it reads only when told to
 	by          *endpoint   // the custom endpoint by which it comes; nil is the default one
 }

@@ -247,7 +247,7 @@ func (m *model) pass(ns uint64) {
 	slices.SortFunc(late, func(a, b *call) int { return int(a.deadline) - int(b.deadline) })
 	for _, w := range late {
 		w.end()
-		clock := &conn{spec: spec{uid: w.callee.uid, by: w.callee.by}}
+		clock := &conn{spec: spec{uid: w.callee.uid, by: w.callee.by, fake: w.callee.fake, fakedUser: w.callee.fakedUser}}
 		m.tell(clock, w.caller, w.cookie, note{kind: bus.ReplyTimeout, old: w.callee.id})
 		m.flush(clock)
 	}

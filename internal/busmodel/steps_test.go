@@ -134,7 +134,7 @@ func drawSpec(t *rapid.T) (s spec) {
 	}
 	if oneIn(t, 8, "impersonates") {
 		fake := pick(t, []meta.Kinds{0, meta.KindCreds, meta.KindCreds | meta.KindPIDs | meta.KindSecLabel}, "fake")
-		s.fake = &fake
+		s.fake, s.fakedUser = &fake, pick(t, someUsers, "user that it passes for")
 	}
 	if oneIn(t, 20, "withholds") {
 		s.send = 0

@@ -332,7 +332,7 @@ func (w *world) connect(s spec) *peer {
 		Groups: func() []uint32 { return s.groups }, Receiver: p, Peer: p, Metadata: &meta.Data{Has: meta.ProcessKinds},
 	}
 	if s.fake != nil {
-		config.Fake = &meta.Data{Has: *s.fake}
+		config.Fake = &meta.Data{Has: *s.fake, Creds: meta.IDs{UID: s.fakedUser}}
 	}
 	door := w.bus.Endpoint()
 	if s.by != nil {
