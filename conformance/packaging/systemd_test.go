@@ -118,6 +118,7 @@ kdbus bus list --no-pager
 ! kdbus daemon --domain=/run/kdbus
 useradd --uid 4711 --user-group --no-create-home ann
 as_ann() { setpriv --reuid=ann --regid=ann --clear-groups env -C / XDG_RUNTIME_DIR=/run/user/4711 "$@"; }
+gone() { [ ! -e "$1" ]; } # soon after who has made it
 cat >/usr/local/bin/own-bus <<'END'
 echo "on $DBUS_SESSION_BUS_ADDRESS"
 dbus-test-tool echo --session --name=org.example.Player &
@@ -128,6 +129,7 @@ as_ann kdbus bus make --domain=/run/kdbus --access=world tests -- sh /usr/local/
 kdbus endpoint make --system --access=world --see=org.freedesktop.systemd1 door -- sh -c \
   'stat -c "%n" ${DBUS_SESSION_BUS_ADDRESS#unix:path=}; setpriv --reuid=ann --clear-groups --regid=ann dbus-send --session --print-reply --dest=org.freedesktop.DBus / org.freedesktop.DBus.NameHasOwner string:org.freedesktop.systemd1
   dbus-send --session --print-reply --dest=org.freedesktop.systemd1 / org.freedesktop.DBus.Peer.Ping' || echo "nobody is excepted"
+until gone /run/kdbus/4711-tests && gone /run/kdbus/0-system/0-door; do sleep 0.1; done
 ls /run/kdbus /run/kdbus/0-system
 
 : the domain of a user
@@ -146,6 +148,7 @@ player=$!
 until as_ann busctl --user status org.example.Player >/dev/null 2>&1; do sleep 0.1; done
 ! as_ann kdbus endpoint make --user --talk=org.example.Player door -- sh /usr/local/bin/see
 as_ann kdbus bus make mine -- sh -c 'stat -c "made: %U %a %n" ${DBUS_SESSION_BUS_ADDRESS#unix:path=}; kdbus bus list --no-pager --no-legend'
+until gone /run/user/4711/kdbus/4711-mine && gone /run/user/4711/kdbus/4711-user/4711-door; do sleep 0.1; done
 ls /run/user/4711/kdbus/*
 kill $player
 
