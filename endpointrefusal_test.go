@@ -2,6 +2,7 @@ package kdbus_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -100,5 +101,43 @@ func TestRefusalsThatNobodyReadsAreCounted(t *testing.T) {
 	}
 	if count+lost != calls+1 || count == 0 || lost == 0 {
 		t.Errorf("%d refusals were told and %d lost, want %d", count, lost, calls+1)
+	}
+}
+
+// Who is confined may ask for anything. What cannot be a name is nothing that the maker could permit, and may not be what is fit to be
+// shown on a terminal, or a line in a file.
+func TestRefusalsAreAboutNamesOnly(t *testing.T) {
+	address := kdbustest.Start(t).Address()
+	for _, dialer := range []kdbus.Dialer{{}, {DBus1: true}} {
+		t.Run(fmt.Sprintf("D-Bus 1 is %v", dialer.DBus1), func(t *testing.T) {
+			ctx := testContext(t)
+			var told []string
+			e, err := kdbus.MakeEndpoint(ctx, address, kdbus.EndpointConfig{
+				Name:    ownName(fmt.Sprintf("asked-%v", dialer.DBus1)),
+				Refused: func(r kdbus.Refusal) { told = append(told, refusalText(r)) },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			driver := dialWith(t, &dialer, e.Address()).Object("org.freedesktop.DBus", "/org/freedesktop/DBus")
+			for _, name := range []string{"", "com.example.A\n--own=com.example.B", "\x1b[31mcom.example.A", "com.example.*", strings.Repeat("x.", 40000) + "x", "com.example.A"} {
+				for _, method := range []string{"GetNameOwner", "GetConnectionCredentials", "ListQueuedOwners"} {
+					if _, err := driver.Call(ctx, "org.freedesktop.DBus."+method, name); err == nil {
+						t.Errorf("%s(%q) succeeds", method, name)
+					}
+				}
+				driver.Call(ctx, "org.freedesktop.DBus.NameHasOwner", name)
+				driver.Call(ctx, "org.freedesktop.DBus.StartServiceByName", name, uint32(0))
+			}
+			if err := e.Update(ctx); err != nil {
+				t.Fatal(err)
+			}
+			// StartServiceByName asks for the owner first.
+			see, talk := "com.example.A see", "com.example.A talk"
+			if diff := cmp.Diff([]string{see, see, see, see, see, talk}, told); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -82,6 +82,7 @@ func (c *Conn) Inspect(id ID, name string) (*Conn, error) {
 	case name != "":
 		n := b.names[name]
 		if n == nil || !c.seesName(name) || id != 0 && id != n.primary().id {
+			c.missed(RefusedSee, name, nil)
 			return nil, errorf(ErrNoSuchName, "nobody owns the name %s", name)
 		}
 		return n.primary(), nil

@@ -388,6 +388,7 @@ func (c *Conn) ListOwners(s string) []ID {
 	defer b.mu.RUnlock()
 	n := b.names[s]
 	if n == nil || !c.seesName(s) {
+		c.missed(RefusedSee, s, nil)
 		return nil
 	}
 	ids := make([]ID, 0, len(n.owners))

@@ -18,8 +18,8 @@ type Refused struct {
 	Kind RefusedKind
 	// Conn is who came through the endpoint.
 	Conn *Conn
-	// Name is what it was about: the name that was asked for, else one of the other connection's, which is its unique
-	// name if it has no other.
+	// Name is what it was about: the name that was asked for, whatever that is, else one of the other connection's, which is
+	// its unique name if it has no other.
 	Name string
 	// Message is the message, or nil. It has PartView if that could be made. It is only to be looked at during the call.
 	Message *Message

@@ -53,6 +53,8 @@ func TestRefusalsAreTold(t *testing.T) {
 	expect("a broadcast that is permitted", func() { friend.mustPost(withView(to(bus.Broadcast, "s"), "s")) })
 	expect("a name to own", func() { p.AcquireName(none, 0) }, fmt.Sprintf("%d %s ", own, none))
 	expect("a question", func() { p.Lookup(hidden) }, fmt.Sprintf("%d %s ", see, hidden))
+	expect("who waits for a name", func() { p.ListOwners(hidden) }, fmt.Sprintf("%d %s ", see, hidden))
+	expect("who has a name", func() { p.Inspect(0, hidden) }, fmt.Sprintf("%d %s ", see, hidden))
 	expect("a question that is answered", func() { p.Lookup(seen) })
 	expect("starting", func() { p.AwaitOwner(none, func(error) *bus.Message { return nil }) }, fmt.Sprintf("%d %s ", talk, none))
 }

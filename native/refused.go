@@ -6,6 +6,7 @@ import (
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/wire"
 )
 
 // Who has made an endpoint can be told what that does not let through: abi.CmdRefused. That is found out with the bus
@@ -33,8 +34,12 @@ func newReporter(p peer, rules Rules) *reporter {
 	return &reporter{peer: p, rules: rules, queue: make(chan report, maxReports), done: make(chan struct{})}
 }
 
-// note takes something that was refused, as that of bus.EndpointConfig.
+// note takes something that was refused, as that of bus.EndpointConfig. Who is confined can ask about anything: what cannot be a
+// name is nothing to be permitted, nor fit to be shown to people.
 func (r *reporter) note(x bus.Refused) {
+	if wire.CheckBusName(x.Name) != nil {
+		return
+	}
 	if len(r.queue) == maxReports { // spares making it
 		r.lost.Add(1)
 		return
