@@ -1,6 +1,8 @@
 package activation
 
 import (
+	"strings"
+
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/busconfig"
 )
@@ -58,7 +60,7 @@ func (st *start) refresh() *busconfig.Service {
 // execute starts the program of the service, or the helper that does.
 func (st *start) execute(file *busconfig.Service) error {
 	s, a := st.service, st.service.activation
-	if file.Exec == "" { // it has a .busname file only
+	if file.Exec == "" && strings.HasSuffix(file.File, ".busname") {
 		return failure(spawnFailed, "Spawn.ServiceNotValid", "The name %s is activated by the unit %s of %s, which takes systemd, "+
 			"by which this bus does not start services (--systemd-activation)", s.name, file.SystemdService, file.File)
 	}
