@@ -128,7 +128,8 @@ func New(config Config) (*Activation, error) {
 
 // Update puts new settings in force and reads the .service files again. It reports whether the names of
 // services have changed since it was called last: files are read in between, too, if somebody calls what they
-// may be about. What is being started goes on, even what is no service any more.
+// may be about. What has been executed goes on, even what is no service any more; but what was about to be
+// executed, by a file that has gone, fails, and who waits for it is told.
 func (a *Activation) Update(settings Settings) (changed bool) {
 	a.updating.Lock()
 	defer a.updating.Unlock()
