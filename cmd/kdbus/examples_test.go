@@ -72,12 +72,15 @@ func shell(t *testing.T, script string) *exec.Cmd {
 		}
 	}
 	cmd := exec.Command(bash, "--norc", "-c",
-		"command_not_found_handle() { trap '' INT; while IFS= read -r line; do printf '%s\\n' \"$line\"; done; }\n"+script)
+		"command_not_found_handle() { trap '' INT; echo '"+standIn+"' >&2; while IFS= read -r line; do printf '%s\\n' \"$line\"; done; }\n"+script)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + filepath.Dir(own), "TMPDIR=" + dir, "HOME=" + dir, "GORACE=" + os.Getenv("GORACE")}
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // to be ended with all that it starts
 	return cmd
 }
+
+// standIn is what a program says that is not here and passes on what it reads, as soon as SIGINT does not end it.
+const standIn = "A stand-in passes on what it reads."
 
 // checkTaken judges all command lines of kdbus in a script.
 func checkTaken(t *testing.T, script string) {
@@ -266,8 +269,7 @@ func executeExample(t *testing.T, address, example string, endless bool) {
 	end := func(sig unix.Signal) { unix.Kill(-cmd.Process.Pid, sig) }
 	late := time.AfterFunc(time.Minute, func() { end(unix.SIGABRT) }) // when something hangs, say where
 	defer late.Stop()
-	said := make([]byte, 1)
-	n, _ := out.Read(said)
+	said := firstWords(out, endless && strings.Contains(example, " | "))
 	if endless {
 		end(unix.SIGINT)
 	}
@@ -278,8 +280,21 @@ func executeExample(t *testing.T, address, example string, endless bool) {
 	}()
 	err = cmd.Wait()
 	end(unix.SIGTERM) // what goes on in the background
-	if all := append(said[:n], <-rest...); err != nil {
+	if all := append(said, <-rest...); err != nil {
 		t.Errorf("%v; it said:\n%s", err, all)
+	}
+}
+
+// firstWords reads until something was said, and, in a pipeline, until whoever stands in there can take SIGINT, too.
+func firstWords(out io.Reader, pipeline bool) (said []byte) {
+	for {
+		chunk := make([]byte, 512)
+		n, err := out.Read(chunk)
+		said = append(said, chunk[:n]...)
+		before, after, standsIn := bytes.Cut(said, []byte(standIn+"\n"))
+		if err != nil || !pipeline || standsIn && len(before)+len(after) > 0 {
+			return said
+		}
 	}
 }
 
