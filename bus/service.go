@@ -254,7 +254,9 @@ func (c *Conn) deliverHeld(n *name, from, to *Conn, m *Message) {
 		err = errorf(ErrMissingPayload, "the message has no form that connection %s, which speaks D-Bus 1, can read", to.UniqueName())
 	}
 	if err == nil {
-		err = c.pushHeld(to, m, reported)
+		if err = c.pushHeld(to, m, reported); err != nil {
+			c.drop(to) // who expects no answer cannot be told any more
+		}
 	}
 	if err != nil {
 		c.refuse(from, m, err)

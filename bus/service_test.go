@@ -270,3 +270,24 @@ func TestPolicyJudgesAgainWhatAnActivatorHeld(t *testing.T) {
 	service.expect("2: open")
 	client.expect("ReplyDead 1 of 1")
 }
+
+// Who has sent something that nobody answers cannot be told any more that the owner has no space for it: the owner is.
+func TestWhatWaitsAndFindsNoSpaceIsCounted(t *testing.T) {
+	b := newServiceBus(t, nil)
+	a := b.serve(example, &aService{})
+	client := b.connect(native)
+	service := b.connect(limited(bus.Limits{Quota: bus.Quota{Bytes: 1 << 20, Messages: 2, FDs: 9}, MaxNames: 1}))
+	service.sleep()
+	for range 5 {
+		client.mustPost(toName(example, "x"))
+	}
+	client.mustPost(callName(example, 1))
+	service.mustAcquire(example, 0)
+	if got := service.QueueStats(); got.Messages != 2 || got.Dropped != 4 {
+		t.Errorf("%d messages wait and %d were dropped, want 2 and 4", got.Messages, got.Dropped)
+	}
+	if got := service.TakeDropped(); got != 4 {
+		t.Errorf("the owner is told of %d, want 4", got)
+	}
+	client.expect("ReplyDead 1 of " + a.UniqueName()[3:])
+}
