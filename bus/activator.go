@@ -30,8 +30,10 @@ func (c *Conn) standIn() {
 // standDown takes c's name away from it, if it has joined the bus. by is whose doing it is. Bus.mu is held for writing.
 func (c *Conn) standDown(by *Conn) {
 	for _, n := range c.claims {
-		if c.service != nil {
-			by.giveUp(c, n, unknown(&Message{DstName: n.name}))
+		if reason := unknown(&Message{DstName: n.name}); c.service != nil {
+			by.giveUp(c, n, reason)
+		} else {
+			by.sendAway(c, n, reason)
 		}
 		if n.primary() == c {
 			by.handOver(n, func() { n.activator = nil })

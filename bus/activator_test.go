@@ -386,3 +386,51 @@ func TestMetadataAndAccountsMoveWithMessages(t *testing.T) {
 		t.Errorf("still on accounts: %s", got)
 	}
 }
+
+// Who asks to have a service started, as D-Bus has it, has the activator of the name told, and is answered when the name is taken.
+func TestActivatorsStartWhatIsAwaited(t *testing.T) {
+	b := newBus(t)
+	a := b.connect(native, activator(example))
+	client, late, service := b.connect(), b.connect(), b.connect()
+	await := func(p *peer) {
+		t.Helper()
+		expectError(t, p.AwaitOwner(example, func(reason error) *bus.Message {
+			return &bus.Message{Has: bus.PartDBus1, Payload: [][]byte{fmt.Appendf(nil, "await %v", reason)}}
+		}), 0)
+		p.Flush()
+	}
+	await(client)
+	a.expect("MessagesHeld " + example)
+	client.mustPost(toName(example, "x"))
+	a.forget()
+	service.mustAcquire(example, 0)
+	client.expect("0: await <nil>")
+	service.expect("2: x")
+	expectError(t, client.AwaitOwner(example, nil), bus.ErrExists)
+	service.ReleaseName(example)
+	service.Flush()
+	if n := a.QueueStats().Held; n != 0 {
+		t.Errorf("%d are held still", n)
+	}
+	await(late)
+	a.leave()
+	late.expect("0: await nobody owns the name " + example)
+}
+
+// Starting the owner of a name is talking to it: kdbus.policy(7).
+func TestStartingTheOwnerOfANameNeedsTALK(t *testing.T) {
+	for _, level := range []bus.AccessLevel{bus.AccessSee, bus.AccessTalk} {
+		for kind, service := range map[string]bus.Service{"an activator": nil, "a service": &aService{}} {
+			b := newServiceBus(t, nil)
+			b.connect(native, activator(example), func(c *bus.ConnConfig) {
+				c.UID, c.Service, c.Policies = 0, service, []bus.NamePolicy{permit(example, world(level))}
+			})
+			want := bus.ErrDenied
+			if level == bus.AccessTalk {
+				want = 0
+			}
+			t.Log(kind, level)
+			expectError(t, b.connect(ofUser(7)).AwaitOwner(example, func(error) *bus.Message { return nil }), want)
+		}
+	}
+}

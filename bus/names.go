@@ -316,8 +316,10 @@ func (c *Conn) handOver(n *name, change func()) {
 	}
 	event.NewOwner, event.NewFlags = now.id, uint64(n.flags(now))
 	c.announce(event)
-	if old.service != nil {
+	if old == n.activator {
 		moving = c.answerWaiters(moving)
+	}
+	if old.service != nil {
 		old.service.Started()
 	}
 	c.gain(n)

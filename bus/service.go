@@ -41,12 +41,12 @@ func (m *Message) waiter() *waiter {
 	return w
 }
 
-// AwaitOwner lets c, the caller, wait until somebody takes the name, which has to be that of a service.
-// Then answer(nil) makes a message of the bus for c, or, if the service is given up,
-// answer(reason). The former is called with the bus locked, and must not block and not call back. Nothing
-// is said to who has left. Errors: ErrExists if the name has an owner, ErrNoSuchName if it is no
-// service's or c may not see it, ErrDenied if its
-// endpoint does not let c talk to it, and those of Admit.
+// AwaitOwner lets c, the caller, wait until somebody takes the name, which has to have an activator: that is told as if c had
+// sent the name something. Then answer(nil) makes a message of the bus for c, or, if the service is given up or the activator
+// leaves, answer(reason). The former is called with the bus locked, and must not block and not call back. Nothing
+// is said to who has left. Errors: ErrExists if the name has an owner, ErrNoSuchName if it has no
+// activator or c may not see it, ErrDenied if its
+// endpoint, or an entry for the name, does not let c talk to it, and those of Admit or of a queue that is full.
 func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error {
 	b := c.bus
 	b.mu.Lock()
@@ -60,12 +60,14 @@ func (c *Conn) AwaitOwner(name string, answer func(reason error) *Message) error
 		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
 	case n != nil && len(n.owners) > 0:
 		return errorf(ErrExists, "the name %s has an owner", name)
-	case n == nil || n.activator == nil || n.activator.service == nil:
+	case n == nil || n.activator == nil:
 		c.missed(RefusedTalk, name, nil)
 		return errorf(ErrNoSuchName, "nobody can start an owner of the name %s", name)
 	case c.confined != nil && !c.confined.gate.permits(c, name, AccessTalk):
 		c.confined.gate.tell(Refused{Kind: RefusedTalk, Conn: c, Name: name})
 		return errorf(ErrDenied, "the endpoint %s does not let user %d start an owner of the name %s", c.confined.name, c.uid, name)
+	case b.protection != nil && !b.protection.talks(c, n.activator):
+		return errorf(ErrDenied, "the policy of the name %s does not let user %d start an owner of it", name, c.uid)
 	}
 	m := &Message{Src: c.id, DstName: name, Extra: &Extra{via: n, Form: &waiter{answer}}, uid: c.charged, door: c.door}
 	b.stamp(m)
@@ -146,6 +148,16 @@ func (c *Conn) Fail(reason error) {
 func (c *Conn) giveUp(from *Conn, n *name, reason error) {
 	for _, m := range from.extract(n) {
 		c.refuse(from, m, reason)
+		m.Release()
+	}
+}
+
+// sendAway is giveUp for those who only wait for the name. The callers among the others learn that the activator leaves.
+func (c *Conn) sendAway(from *Conn, n *name, reason error) {
+	for _, m := range from.extract(n) {
+		if m.waiter() != nil {
+			c.refuse(from, m, reason)
+		}
 		m.Release()
 	}
 }
