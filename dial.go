@@ -39,8 +39,8 @@ type Dialer struct {
 
 // Impersonation is whom a connection passes for, as a proxy does that acts for its own client: what
 // others are told of it, with its messages and by [Conn.PeerMetadata], is this, and what is not
-// given here is not told at all (kdbus.connection(7), "Creating connections"). What the connection may
-// do, and on whose account, remains that of the process that made it.
+// given here is not told at all (kdbus.connection(7), "Creating connections"). With Creds, the connection and what it sends
+// are on the account of their UID. What it may do remains what the process that made it may.
 type Impersonation struct {
 	Creds *abi.Creds // all eight ids; abi.IDUnset is one that is not known
 	PIDs  *abi.PIDs

@@ -216,6 +216,20 @@ func TestAConnectionPassesForWhomItIsTold(t *testing.T) {
 			t.Errorf("%s the bus tells %+v", what, m)
 		}
 	}
+	driver := dialWith(t, &kdbus.Dialer{DBus1: true}, address).Object("org.freedesktop.DBus", "/org/freedesktop/DBus")
+	told := must(kdbus.Call[map[string]kdbus.Variant](ctx, driver, "org.freedesktop.DBus.GetConnectionCredentials", proxy.Name()))(t)
+	if len(told) != 3 || told["UnixUserID"].Value != uint32(4711) || told["ProcessID"].Value != uint32(12345) || told["LinuxSecurityLabel"].Value == nil {
+		t.Errorf("D-Bus is told %v", told)
+	}
+	if uid := must(kdbus.Call[uint32](ctx, driver, "org.freedesktop.DBus.GetConnectionUnixUser", proxy.Name()))(t); uid != 4711 {
+		t.Errorf("D-Bus is told of user %d", uid)
+	}
+	hidden := dialWith(t, &kdbus.Dialer{Impersonate: &kdbus.Impersonation{SecLabel: "confined"}}, address)
+	for _, method := range []string{"GetConnectionUnixUser", "GetConnectionUnixProcessID"} {
+		if answer, err := driver.Call(ctx, "org.freedesktop.DBus."+method, hidden.Name()); err == nil {
+			t.Errorf("%s of who gives none: %v", method, answer)
+		}
+	}
 }
 
 func TestSpecialConnectionsAreNative(t *testing.T) {

@@ -95,6 +95,10 @@ func (c *Conn) AcceptFDs() bool { return c.acceptFDs }
 // Flags returns what kind of connection it is.
 func (c *Conn) Flags() ConnFlags { return c.flags }
 
+// Fake returns what a privileged peer has given to be known instead of what it is: see ConnConfig. It is nil if that is
+// nothing, and must not be changed.
+func (c *Conn) Fake() *meta.Data { return c.fake }
+
 // Description returns what the peer calls itself.
 func (c *Conn) Description() string { return c.description }
 

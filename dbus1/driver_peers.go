@@ -6,10 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kdbus-go/kdbus/bus"
+	"github.com/kdbus-go/kdbus/meta"
 	"github.com/kdbus-go/kdbus/wire"
 )
 
-// What the driver tells about peers: who they are, as the kernel has it.
+// What the driver tells about peers: who they are, as the kernel has it, or as whom they are privileged to be known.
 
 // nameOwner is a connection that has a name.
 type nameOwner struct {
@@ -30,8 +31,37 @@ func (c *call) named(what string) (name string, owner *nameOwner, self bool, err
 	if conn == nil {
 		return "", nil, false, dbusErrorf("NameHasNoOwner", "Could not get %s of name '%s': no such name", what, name)
 	}
-	return name, &nameOwner{conn, identityOf(conn)}, false, nil
+	return name, &nameOwner{conn, toldOf(conn)}, false, nil
 }
+
+// toldOf returns who others are told is behind a connection. In everything else it is who has connected: see identityOf.
+func toldOf(c *bus.Conn) Identity {
+	if fake := c.Fake(); fake != nil {
+		return impostor{identityOf(c), fake}
+	}
+	return identityOf(c)
+}
+
+// impostor is a peer that passes for somebody else, of whom nothing is known but what it gives: kdbus.connection(7).
+type impostor struct {
+	Identity
+	fake *meta.Data
+}
+
+func (i impostor) Creds() meta.Creds {
+	return meta.Creds{PID: i.fake.PIDs.PID, UID: i.fake.Creds.EUID, GID: i.fake.Creds.EGID}
+}
+
+func (i impostor) Known() bool { return i.fake.Has&meta.KindCreds != 0 && i.fake.Creds.EUID != unset }
+
+func (impostor) Groups() (groups []uint32, ok bool) { return nil, false }
+
+func (i impostor) SecurityLabel() string { return i.fake.SecLabel }
+
+func (impostor) PIDFD() (fd int, ok bool) { return -1, false }
+
+// unset is an id that is not known: see setreuid(2).
+const unset = 1<<32 - 1
 
 func getConnectionUnixUser(c *call) error {
 	name, owner, self, err := c.named("UID")
