@@ -66,7 +66,8 @@ type Config struct {
 
 // A Server has what the native peers of a bus share. Safe for concurrent use.
 type Server struct {
-	config Config
+	config  Config
+	handles handles
 }
 
 // New makes a server.

@@ -66,3 +66,7 @@ func (e *Encoding) reset() {
 	clear(e.pieces)
 	e.head, e.pieces, e.fds = e.head[:0], e.pieces[:0], e.fds[:0]
 }
+
+// Contents returns what goes over the wire: pieces of it, one behind the other, and descriptors that stay the
+// message's. It is for who delivers by other means than a socket of this package.
+func (e *Encoding) Contents() (pieces [][]byte, fds []int) { return e.pieces, e.fds }
