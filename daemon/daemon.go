@@ -18,7 +18,9 @@ import (
 	"github.com/kdbus-go/kdbus/bus"
 	"github.com/kdbus-go/kdbus/busconfig"
 	"github.com/kdbus-go/kdbus/dbus1"
+	"github.com/kdbus-go/kdbus/kdbusfs"
 	"github.com/kdbus-go/kdbus/meta"
+	"github.com/kdbus-go/kdbus/native"
 	"github.com/kdbus-go/kdbus/transport"
 )
 
@@ -47,6 +49,9 @@ type Config struct {
 	// Domain, but neither Addresses nor a File, it is the only one. A directory that another daemon serves is
 	// an error. "" for none: see [DefaultDomain].
 	Domain string
+	// Mount is a directory where the domain is to be found as kdbus's file system, by programs that were built for
+	// that: see package kdbusfs. The directory has to be there, and it takes a Domain. "" for none.
+	Mount string
 	// Listening is called once the sockets listen and before anything is read from clients,
 	// with what Daemon.Address will return. It is the moment to become another user. An error
 	// ends the start. It may be nil.
@@ -89,14 +94,17 @@ func DefaultAddress() string {
 
 // Daemon is a running bus. Its methods are safe for concurrent use.
 type Daemon struct {
-	log    *slog.Logger
-	config Config
-	poller *transport.Poller // of all servers
-	bus    *bus.Bus
-	hub    *hub          // what serves it
-	server *dbus1.Server // its default endpoint
-	nodes  privateNodes
-	domain *domain // nil without
+	log     *slog.Logger
+	config  Config
+	poller  *transport.Poller // of all servers
+	bus     *bus.Bus
+	hub     *hub          // what serves it
+	server  *dbus1.Server // its default endpoint
+	nodes   privateNodes
+	domain  *domain        // nil without
+	control *native.Server // of the domain, for kdbusfs
+	mounted *kdbusfs.FS    // nil without
+	inodes  atomic.Uint64  // given away so far
 	// background is what goes on until the end: the servers of what clients have made
 	background sync.WaitGroup
 	// denials logs what is denied to clients
@@ -189,6 +197,7 @@ func (d *Daemon) startWatch() {
 // abandon closes what a daemon has opened that does not start.
 func (d *Daemon) abandon() error {
 	close(d.ending)
+	d.unmount()
 	if d.watch != nil {
 		d.watch.close()
 	}
@@ -260,7 +269,7 @@ func (d *Daemon) makeBus() error {
 		return err
 	}
 	d.hub = d.newHub(d.bus, subscriptions)
-	d.server, err = d.hub.newServer(d.bus.Endpoint(), dbus1.Config{
+	d.server, d.hub.front, err = d.hub.newServer(d.bus.Endpoint(), dbus1.Config{
 		AllowUser:      d.allowUser(),
 		AllowAnonymous: config.AllowAnonymous,
 		Mechanisms:     config.Mechanisms,
@@ -277,6 +286,12 @@ func (d *Daemon) makeBus() error {
 	}
 	if d.domain != nil {
 		d.hub.dir = d.domain.busDir
+		d.control = native.New(native.Config{Buses: d.domain, Denied: d.denials.noteUser})
+	}
+	if err := d.mount(); err != nil {
+		return err
+	}
+	if d.domain != nil {
 		return d.domain.serve()
 	}
 	return nil
@@ -382,6 +397,7 @@ func (d *Daemon) Shutdown() {
 		if d.activation != nil {
 			d.activation.Close() // before anybody leaves who is then called, and started anew
 		}
+		d.unmount() // before handles lose what they are of
 		d.closeNodes()
 		d.server.Shutdown(context.Background())
 		for _, o := range d.doors {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/kdbus-go/kdbus/abi"
 	"github.com/kdbus-go/kdbus/bus"
@@ -30,8 +31,11 @@ type hub struct {
 	privileged func(uid uint32) bool
 	tells      *meta.Kinds // see native.Config
 
-	standard *dbus1.Server // of the default endpoint
-	node     *node         // of the default endpoint, if a client has made the bus
+	standard *dbus1.Server  // of the default endpoint
+	front    *native.Server // the same, for kdbusfs
+	since    time.Time
+	inode    uint64 // in kdbusfs
+	node     *node  // of the default endpoint, if a client has made the bus
 
 	mu     sync.Mutex
 	dir    nodeDir // "" until it is made
@@ -40,11 +44,11 @@ type hub struct {
 }
 
 func (d *Daemon) newHub(b *bus.Bus, rules *dbus1.Subscriptions) *hub {
-	return &hub{daemon: d, bus: b, rules: rules, custom: make(map[*customEndpoint]struct{})}
+	return &hub{daemon: d, bus: b, rules: rules, since: time.Now(), inode: d.inode(2), custom: make(map[*customEndpoint]struct{})}
 }
 
 // newServer makes the server of an endpoint.
-func (h *hub) newServer(e *bus.Endpoint, config dbus1.Config) (*dbus1.Server, error) {
+func (h *hub) newServer(e *bus.Endpoint, config dbus1.Config) (*dbus1.Server, *native.Server, error) {
 	d := h.daemon
 	config.Endpoint, config.Poller, config.Guests = e, d.poller, h.made
 	config.Limits = h.limitsAt(e, config.Limits)
@@ -62,11 +66,11 @@ func (h *hub) newServer(e *bus.Endpoint, config dbus1.Config) (*dbus1.Server, er
 	config.Native = func(p *transport.Peer) transport.Protocol { return front.Protocol(p) }
 	server, err := dbus1.NewServer(config)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kdbus.Driver = server
 	front = native.New(kdbus)
-	return server, nil
+	return server, front, nil
 }
 
 // What clients of a custom endpoint, or those of one user on all buses that users have made, may hold at most, if the limits of
@@ -121,6 +125,10 @@ type customEndpoint struct {
 	hub      *hub
 	endpoint *bus.Endpoint
 	server   *dbus1.Server
+	front    *native.Server
+	owner    nodeOwner
+	since    time.Time
+	inode    uint64
 }
 
 // MakeEndpoint implements native.Endpoints.
@@ -130,8 +138,8 @@ func (h *hub) MakeEndpoint(maker native.Maker, name string, access abi.MakeFlags
 	if err != nil {
 		return nil, err
 	}
-	e := &customEndpoint{hub: h, endpoint: endpoint}
-	if err := h.open(e, ownerOf(creds, access)); err != nil {
+	e := &customEndpoint{hub: h, endpoint: endpoint, owner: ownerOf(creds, access), since: time.Now(), inode: h.daemon.inode(1)}
+	if err := h.open(e, e.owner); err != nil {
 		endpoint.Close()
 		return nil, err
 	}
@@ -168,7 +176,7 @@ func (h *hub) open(e *customEndpoint, owner nodeOwner) error {
 	}
 	config := h.serverConfig()
 	config.AllowUser = e.admit
-	if e.server, err = h.newServer(e.endpoint, config); err != nil {
+	if e.server, e.front, err = h.newServer(e.endpoint, config); err != nil {
 		return nodeError(errors.Join(err, e.unlink()))
 	}
 	h.custom[e] = struct{}{}
@@ -211,6 +219,7 @@ func (e *customEndpoint) Close() {
 		h.daemon.log.Warn("cannot remove the socket of a custom endpoint", "endpoint", e.Path(), "error", err)
 	}
 	e.endpoint.Close()
+	e.front.CloseHandles()
 	h.daemon.retire(e.server)
 }
 

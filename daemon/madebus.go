@@ -20,12 +20,11 @@ import (
 // serve serves the control socket.
 func (m *domain) serve() error {
 	d := m.daemon
-	front := native.New(native.Config{Buses: m, Denied: d.denials.noteUser})
 	var err error
 	m.server, err = transport.NewServer(transport.Config{
 		Poller:    d.poller,
 		Guests:    true,
-		Native:    front.Protocol,
+		Native:    d.control.Protocol,
 		Log:       d.log,
 		AllowUser: admitAll,
 		Limits:    transport.Limits{MaxIncompleteConnections: maxGuestArrivals},
@@ -110,7 +109,7 @@ func (h *hub) openStandard(dir string, owner nodeOwner) (err error) {
 	}
 	config := h.serverConfig()
 	config.AllowUser = h.node.admit
-	h.standard, err = h.newServer(h.bus.Endpoint(), config)
+	h.standard, h.front, err = h.newServer(h.bus.Endpoint(), config)
 	return err
 }
 
@@ -134,6 +133,7 @@ func (b *madeBus) Close() {
 		m.daemon.log.Warn("cannot remove the files of a bus", "bus", b.Path(), "error", err)
 	}
 	b.bus.Close()
+	b.front.CloseHandles()
 	m.daemon.retire(b.standard)
 }
 

@@ -82,6 +82,7 @@ line, and does the same.`,
 	flags := cmd.Flags()
 	flags.StringArrayVar(&options.addresses, "address", nil, "listen on `ADDRESS`; may be given several times")
 	flags.StringVar(&options.domain, "domain", "", "be found in the directory `DIR`, too, and let clients make buses there")
+	flags.StringVar(&options.mount, "mount", "", "with it, mount kdbus's file system on `DIR`: see kdbus mount")
 	flags.StringVar(&options.configFile, "config-file", "", "run the bus that `FILE` describes, as dbus-daemon would")
 	flags.BoolVar(&system, "system", false, "the same with /usr/share/dbus-1/system.conf")
 	flags.BoolVar(&session, "session", false, "the same with /usr/share/dbus-1/session.conf")

@@ -38,6 +38,7 @@ type busOptions struct {
 	configFile        string // "" for none
 	addresses         []string
 	domain            string // "" for none
+	mount             string // "" for nowhere
 	printAddress      descriptor
 	printPID          descriptor
 	fork              choice
@@ -159,6 +160,7 @@ func (p *busProcess) serve(signals chan os.Signal) error {
 	d, err := daemon.Start(daemon.Config{
 		Addresses:         p.addresses,
 		Domain:            p.domain,
+		Mount:             p.mount,
 		File:              p.file,
 		SystemdActivation: p.systemdActivation,
 		LaunchUnit:        p.launchUnit,

@@ -120,7 +120,7 @@ They talk to the bus of the machine unless --user or --address names another one
 	cobra.AddTemplateFunc("exitCodes", exitCodes)
 	root.SetHelpTemplate(helpTemplate)
 	root.AddGroup(&cobra.Group{ID: "bus", Title: "Run a bus:"}, &cobra.Group{ID: "verbs", Title: "Look at a bus, and talk to who is there:"})
-	for _, cmd := range []*cobra.Command{newDaemonCommand(), newRunCommand(), newSandboxCommand(), newBusCommand(), newEndpointCommand(), newNameCommand(), newDemoCommand(), newBenchCommand()} {
+	for _, cmd := range []*cobra.Command{newDaemonCommand(), newRunCommand(), newSandboxCommand(), newBusCommand(), newEndpointCommand(), newMountCommand(), newNameCommand(), newDemoCommand(), newBenchCommand()} {
 		cmd.GroupID = "bus"
 		root.AddCommand(cmd)
 	}
