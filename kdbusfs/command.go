@@ -62,6 +62,9 @@ func (c *command) read(head []byte) error {
 
 // readStruct appends a struct in memory to b: fixed bytes of it at once, and then as much as it says itself.
 func (c *command) readStruct(b []byte, at uint64, head []byte, fixed int, sizeOf func([]byte) (int, error)) ([]byte, error) {
+	if at%8 != 0 {
+		return nil, syscall.EFAULT // as the kernel had it
+	}
 	start := len(b)
 	b = append(b, make([]byte, fixed)...)
 	if len(head) == fixed {

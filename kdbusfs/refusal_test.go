@@ -62,7 +62,7 @@ func TestMemoryThatIsNotThereIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	base := uintptr(unsafe.Pointer(&page[0]))
-	for _, at := range []uintptr{0, 8, base + 4096, ^uintptr(0) - 7, 1 << 63} {
+	for _, at := range []uintptr{0, 8, base + 4, base + 4096, ^uintptr(0) - 7, 1 << 63} {
 		if err := ioctlAt(c.fd, abi.CmdList, at); err != syscall.EFAULT {
 			t.Errorf("LIST at %#x: %v, want EFAULT", at, err)
 		}
