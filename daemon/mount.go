@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"os"
 	"syscall"
 	"time"
 
@@ -35,7 +36,7 @@ func (d *Daemon) mount() error {
 	}
 	since := time.Now()
 	fs, err := kdbusfs.Mount(d.config.Mount, kdbusfs.Config{
-		Root: kdbusfs.Node{Mode: 0o555, Made: since, ID: rootInode, Directory: domainDirectory{d, since}},
+		Root: kdbusfs.Node{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Mode: 0o555, Made: since, ID: rootInode, Directory: domainDirectory{d, since}},
 		Log:  d.log,
 	})
 	if err != nil {
@@ -99,7 +100,7 @@ func (d *Daemon) hubs() []*hub {
 func (m domainDirectory) control() kdbusfs.Node {
 	front := m.daemon.control
 	return kdbusfs.Node{
-		Name: controlName, Mode: 0o666, Made: m.since, ID: controlInode,
+		Name: controlName, UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Mode: 0o666, Made: m.since, ID: controlInode,
 		Open: opener(front, nil, nil),
 	}
 }
