@@ -16,6 +16,9 @@
 //   - names.go, info.go and match.go are the other commands of a connection.
 //   - make.go makes custom endpoints and buses, in place of joining a bus.
 //
+// handle.go is for who has no socket: a [Handle] runs the same commands, given one by one, and has a pool in place of frames
+// (inbox.go). peer.go says what both kinds of peers have in common.
+//
 // encode.go turns messages from the bus into frames: those of native senders as they are, with what the
 // receiver may know of the sender (metadata.go); those of D-Bus 1 senders with their payload as it
 // is; and notifications.
