@@ -16,7 +16,7 @@
 //
 // A front-end (dbus1, native, kdbusfs) turns bytes into calls on a Conn, and gives the core a
 // [Receiver] to be told when there is something in that Conn's queue. Driving a Conn takes three
-// steps, repeated: read a batch of messages, call [Conn.Send] for each, then [Conn.Flush] once,
+// steps, repeated: read a batch of messages, call [Conn.Send] for each, then [Conn.Flush],
 // which wakes every receiver that got something.
 //
 // # Delivery
