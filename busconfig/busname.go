@@ -77,17 +77,33 @@ func newBusName(file string) *BusName {
 	return &BusName{File: file, Name: name, Activating: true, Service: name + unitSuffix, AcceptFileDescriptors: true}
 }
 
-// read adds what a file, or a drop-in, says.
+// allowPrefix is what the keys of the policy begin with.
+const allowPrefix = "Allow"
+
+// read adds what a file, or a drop-in, says. If nothing but the policy is wrong, everything else is known with the error.
 func (b *BusName) read(file string, data []byte, users Users) error {
-	return eachUnitSetting(file, data, func(s unitSetting) error {
+	var policy error
+	err := eachUnitSetting(file, data, func(s unitSetting) error {
 		if s.section != busNameSection {
 			return nil
 		}
-		if err := b.set(s, users); err != nil {
-			return &Error{Source: Source{file, s.line}, Element: s.key, Reason: err.Error()}
+		err := b.set(s, users)
+		if err == nil {
+			return nil
+		}
+		err = &Error{Source: Source{file, s.line}, Element: s.key, Reason: err.Error()}
+		if !strings.HasPrefix(s.key, allowPrefix) {
+			return err
+		}
+		if policy == nil {
+			policy = err
 		}
 		return nil
 	})
+	if err == nil {
+		err = policy
+	}
+	return err
 }
 
 func (b *BusName) set(s unitSetting, users Users) (err error) {

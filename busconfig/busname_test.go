@@ -158,6 +158,22 @@ func TestDirectoriesOfBusNamesHaveAnOrder(t *testing.T) {
 	}
 }
 
+// Whoever wrote a policy did not mean the name to be open.
+func TestBusNameWithAWrongPolicyIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "file.name.busname"), "[BusName]\nAllowUser=ghost own\nAllowWorld=talk\nName=real.name\n")
+	names, warnings := LoadBusNames([]string{dir}, twoUsers{})
+	if len(names) != 1 || names[0].Name != "real.name" || names[0].Activating {
+		t.Fatalf("the names are %+v", names)
+	}
+	if diff := cmp.Diff([]NameAccess{{AllowUser, 0, OwnName}}, names[0].Access); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if len(warnings) != 1 || !strings.Contains(warnings[0].String(), `busname:2: AllowUser: there is no user "ghost"`) {
+		t.Errorf("the warnings are %q", warnings)
+	}
+}
+
 func TestBusNamesAreWhereUnitsAre(t *testing.T) {
 	runtime := t.TempDir()
 	environment := map[string]string{"HOME": "/home/joe", "XDG_RUNTIME_DIR": runtime, "XDG_DATA_HOME": "/data"}

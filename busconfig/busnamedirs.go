@@ -56,7 +56,9 @@ func LoadBusNames(dirs []string, users Users) ([]*BusName, []Warning) {
 		b, err := r.load(unit)
 		switch {
 		case err != nil:
-			r.failed(err)
+			if b = r.failed(b, err); b != nil && byName[b.Name] == nil {
+				byName[b.Name] = b
+			}
 		case b == nil: // masked
 		case byName[b.Name] != nil:
 			r.warn(b.File, "Name", "%s is that of %s, too; remove one of the files", b.Name, byName[b.Name].File)
@@ -101,7 +103,7 @@ func (r *busNameReader) find(dir string) {
 	}
 }
 
-// load reads a unit with its drop-ins; it is nil if it is masked.
+// load reads a unit with its drop-ins; it is nil if it is masked. With an error it is what was read so far, or nil.
 func (r *busNameReader) load(unit string) (*BusName, error) {
 	file := r.found[unit]
 	if target, err := os.Readlink(file); err == nil && target == "/dev/null" {
@@ -116,7 +118,7 @@ func (r *busNameReader) load(unit string) (*BusName, error) {
 	}
 	b := newBusName(file)
 	if err := b.read(file, data, r.users); err != nil {
-		return nil, err
+		return b, err
 	}
 	for _, dropIn := range r.dropIns(unit) {
 		data, _, err := readFile(dropIn, MaxServiceFileSize)
@@ -124,7 +126,7 @@ func (r *busNameReader) load(unit string) (*BusName, error) {
 			return nil, fileError(Source{File: file}, "", "the drop-in", dropIn, err)
 		}
 		if err := b.read(dropIn, data, r.users); err != nil {
-			return nil, err
+			return b, err
 		}
 	}
 	return b, b.check()
@@ -157,13 +159,21 @@ func (r *busNameReader) dropIns(unit string) []string {
 	return ordered
 }
 
-func (r *busNameReader) failed(err error) {
+// failed notes why a unit does not count. If it is for its policy, the name is root's alone: whoever wrote one did
+// not mean it to be open.
+func (r *busNameReader) failed(b *BusName, err error) (closed *BusName) {
 	w := Warning{Reason: err.Error()}
 	if e, ok := errors.AsType[*Error](err); ok {
 		w = Warning{e.Source, e.Element, e.Reason}
 	}
-	w.Reason += "; the bus name is neither activated nor protected"
+	if b != nil && strings.HasPrefix(w.Element, allowPrefix) && b.check() == nil {
+		w.Reason += "; until that is mended, nobody but root may own " + b.Name + ", or talk to who does, and it is not activated"
+		closed = &BusName{File: b.File, Name: b.Name, Access: []NameAccess{{AllowUser, 0, OwnName}}}
+	} else {
+		w.Reason += "; the bus name is neither activated nor protected"
+	}
 	r.warnings = append(r.warnings, w)
+	return closed
 }
 
 func (r *busNameReader) warn(file, element, format string, args ...any) {
